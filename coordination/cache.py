@@ -1,0 +1,275 @@
+"""Cache-aside reads: one round trip for limit, generations and entry; one filler per key.
+
+After "Scaling Memcache at Facebook" (NSDI 2013): a miss leaves a lease in the key, only its holder
+may store, and a voiding takes the lease away, so a slow fill cannot bring old data back. List
+entries are void when a generation they recorded is no longer current.
+
+Fails open: when the cache is away, slow or full of waiters, the database is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import cast
+
+from coordination import keys
+from coordination.cache_entry import Answer, decode, encode
+from coordination.cache_plane import CachePlane, fresh_token
+from coordination.errors import CacheUnavailable
+from coordination.metrics import CACHE_FILLS, CACHE_READS, RATE_LIMIT_DECISIONS
+from coordination.rate_limit import LimitRequest, RateLimitExceeded, Verdict, verdict_of
+
+__all__ = ["AnswerCache", "Fetched", "Lifetime", "Outcome", "ReadPlan"]
+
+Fill = Callable[[], Awaitable[Answer]]
+
+
+class Outcome(StrEnum):
+    """How an answer came about; the label of ``cache_reads_total``."""
+
+    HIT = "hit"
+    STALE = "stale"
+    NEGATIVE = "negative"
+    MISS = "miss"
+    WAIT = "wait"
+    BYPASS = "bypass"
+
+
+class _State(IntEnum):
+    LIMITED = 0
+    SERVED = 1
+    FILLING = 2
+    WAITING = 3
+    ABSENT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """Seconds until an entry is filled anew in the background, and until it is gone."""
+
+    soft_s: float
+    hard_s: float
+    negative_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """What to read. ``generations`` begins with ``cache:gen:all`` and has at most two."""
+
+    kind: str
+    entry: str
+    generations: tuple[str, ...]
+    lifetime: Lifetime
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer, where it came from, and what the limiter said on the same round trip.
+
+    ``generation``: the value of ``cache:gen:all`` it was read under, or ``None`` without a cache.
+    ``warm``: this caller, and no other for a while, should have the entry filled anew.
+    """
+
+    answer: Answer
+    outcome: Outcome
+    ttl_s: int
+    verdict: Verdict | None
+    generation: bytes | None
+    warm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    state: _State
+    verdict: Verdict | None
+    now_ms: int
+    stamp: bytes
+    token: str
+    raw: bytes
+    warm: bool
+
+
+class AnswerCache:
+    """Shared by all requests of a process; holds the fills that run in it."""
+
+    def __init__(self, plane: CachePlane, jitter: Callable[[], float] = random.random) -> None:
+        self.plane = plane
+        self._settings = plane.settings
+        self._jitter = jitter
+        self._fills: dict[str, asyncio.Task[Answer]] = {}
+
+    async def fetch(self, plan: ReadPlan, fill: Fill, limit: LimitRequest | None) -> Fetched:
+        """The cached answer, or the filled one. ``fill`` asks the database; it may raise.
+
+        ``fill`` starts after the generations were read. Raises ``RateLimitExceeded``, and
+        whatever ``fill`` raises.
+        """
+        try:
+            read = await self._read(plan, limit)
+        except CacheUnavailable:
+            if limit is not None:
+                RATE_LIMIT_DECISIONS.labels("unchecked").inc()
+            return self._count(plan, await self._bypass(fill, None))
+        if read.state is _State.LIMITED and read.verdict is not None:
+            raise RateLimitExceeded(read.verdict)
+        if read.state is _State.SERVED:
+            return self._count(plan, self._served(read))
+        if read.state is _State.FILLING:
+            answer = await self._fill(plan, read, fill)
+            return self._count(plan, self._filled(plan, read, answer, Outcome.MISS))
+        return self._count(plan, await self._wait(plan, read, fill))
+
+    async def refresh(self, plan: ReadPlan, fill: Fill, *, only_if_present: bool = False) -> bool:
+        """Fill an entry anew, for warm-up. Returns whether it was stored.
+
+        ``only_if_present`` leaves keys alone that nobody has asked for lately. Does nothing while
+        another filler is at work. Raises ``CacheUnavailable``, and whatever ``fill`` raises.
+        """
+        if only_if_present and not await self.plane.exists(plan.entry):
+            return False
+        read = await self._read(plan, None, warm_lease_ms=0)
+        if read.state not in {_State.SERVED, _State.FILLING}:
+            return False
+        return await self._fill_and_store(plan, read, fill) is not None
+
+    async def _read(
+        self, plan: ReadPlan, limit: LimitRequest | None, warm_lease_ms: int | None = None
+    ) -> _Read:
+        settings = self._settings
+        reply = await self.plane.run(
+            "read",
+            [keys.rate_limit(limit.client if limit else "-"), plan.entry, *plan.generations],
+            [
+                limit.limit if limit else 0,
+                limit.window_s * 1000 if limit else 0,
+                limit.cost if limit else 0,
+                "",
+                fresh_token(),
+                settings.cache_generation_ttl_s * 1000,
+                settings.cache_fill_lease_ms,
+                settings.cache_warm_lease_ms if warm_lease_ms is None else warm_lease_ms,
+            ],
+        )
+        allowed, previous, current, now_ms, state, stamp, token, raw, warm = cast(
+            "tuple[int, int, int, int, int, bytes, bytes, bytes, int]", reply
+        )
+        verdict = verdict_of(limit, bool(allowed), previous, current, now_ms) if limit else None
+        return _Read(_State(state), verdict, now_ms, stamp, token.decode(), raw, bool(warm))
+
+    def _served(self, read: _Read) -> Fetched:
+        entry = decode(read.raw)
+        ttl_s = (entry.fresh_until_ms - read.now_ms) // 1000
+        if not entry.answer.found:
+            outcome = Outcome.NEGATIVE
+        else:
+            outcome = Outcome.HIT if ttl_s >= 0 else Outcome.STALE
+        return Fetched(entry.answer, outcome, ttl_s, read.verdict, read.stamp[:25], warm=read.warm)
+
+    def _filled(self, plan: ReadPlan, read: _Read, answer: Answer, outcome: Outcome) -> Fetched:
+        return Fetched(answer, outcome, int(plan.lifetime.soft_s), read.verdict, read.stamp[:25])
+
+    async def _bypass(self, fill: Fill, verdict: Verdict | None) -> Fetched:
+        return Fetched(await fill(), Outcome.BYPASS, 0, verdict, None)
+
+    async def _fill(self, plan: ReadPlan, read: _Read, fill: Fill) -> Answer:
+        """Fill in a task of its own: a client that leaves does not stop it for the others."""
+
+        async def run() -> Answer:
+            answer: Answer | None = None
+
+            async def remember() -> Answer:
+                nonlocal answer
+                answer = await fill()
+                return answer
+
+            await self._fill_and_store(plan, read, remember)
+            return cast("Answer", answer)
+
+        task = asyncio.create_task(run())
+        self._fills[read.token] = task
+        task.add_done_callback(lambda done: self._forget(read.token, done))
+        return await asyncio.shield(task)
+
+    def _forget(self, token: str, task: asyncio.Task[Answer]) -> None:
+        self._fills.pop(token, None)
+        if not task.cancelled():
+            task.exception()  # retrieved here when every waiter has left
+
+    async def _fill_and_store(self, plan: ReadPlan, read: _Read, fill: Fill) -> Answer | None:
+        """Ask the database and store under the lease. Returns the answer when it was stored."""
+        try:
+            answer = await fill()
+        except BaseException:
+            CACHE_FILLS.labels(plan.kind, "failed").inc()
+            await self._store(plan, read.token, b"", 0)
+            raise
+        life = plan.lifetime
+        shorter = 1 - self._settings.cache_ttl_jitter * self._jitter()
+        hard_s = (life.hard_s if answer.found else life.negative_s) * shorter
+        fresh_until_ms = read.now_ms + int(min(life.soft_s, hard_s) * shorter * 1000)
+        value = encode(
+            answer,
+            stamp=read.stamp,
+            token=fresh_token(),
+            warm_at_ms=fresh_until_ms if answer.found else None,
+            fresh_until_ms=fresh_until_ms,
+        )
+        stored = await self._store(plan, read.token, value, int(hard_s * 1000))
+        CACHE_FILLS.labels(plan.kind, "stored" if stored else "refused").inc()
+        return answer if stored else None
+
+    async def _store(self, plan: ReadPlan, token: str, value: bytes, ttl_ms: int) -> bool:
+        try:
+            return bool(await self.plane.run("store", [plan.entry], [token, value, ttl_ms]))
+        except CacheUnavailable:
+            return False
+
+    async def _wait(self, plan: ReadPlan, read: _Read, fill: Fill) -> Fetched:
+        """Wait for the filler, here or in another process; then ask the database after all.
+
+        The lease was seen standing under the current generations, so its filler's query began
+        after every voiding this reader could know of: its answer is as fresh as our own would be.
+        """
+        verdict = read.verdict
+        delay_s = 0.005
+        try:
+            async with asyncio.timeout(self._settings.cache_fill_wait_ms / 1000):
+                while True:
+                    local = self._fills.get(read.token)
+                    if local is not None:
+                        answer = await asyncio.shield(local)
+                        return self._with_verdict(
+                            self._filled(plan, read, answer, Outcome.WAIT), verdict
+                        )
+                    await asyncio.sleep(delay_s)
+                    delay_s = min(delay_s * 2, 0.05)
+                    read = await self._read(plan, None)
+                    if read.state is _State.SERVED:
+                        return self._with_verdict(self._served(read), verdict)
+                    if read.state is _State.FILLING:
+                        answer = await self._fill(plan, read, fill)
+                        return self._with_verdict(
+                            self._filled(plan, read, answer, Outcome.MISS), verdict
+                        )
+        except (TimeoutError, CacheUnavailable):
+            return await self._bypass(fill, verdict)
+
+    @staticmethod
+    def _with_verdict(fetched: Fetched, verdict: Verdict | None) -> Fetched:
+        return Fetched(
+            fetched.answer,
+            fetched.outcome,
+            fetched.ttl_s,
+            verdict,
+            fetched.generation,
+            fetched.warm,
+        )
+
+    @staticmethod
+    def _count(plan: ReadPlan, fetched: Fetched) -> Fetched:
+        CACHE_READS.labels(plan.kind, fetched.outcome.value).inc()
+        return fetched

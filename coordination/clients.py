@@ -1,0 +1,73 @@
+"""Named Redis clients, one per purpose, each with its own patience.
+
+The library's defaults take the better part of a minute to notice a hung server, so every timeout
+and the absence of retries is explicit here. redis-py's wide types are narrowed at this border.
+"""
+
+from __future__ import annotations
+
+import redis
+import redis.asyncio as aioredis
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from coordination.settings import Settings
+
+__all__ = ["RedisError", "open_broker_client", "open_cache_client", "open_lock_client", "ping"]
+
+
+def _open(url: str, *, timeout_ms: int, pool_size: int, name: str) -> aioredis.Redis:
+    timeout_s = timeout_ms / 1000
+    pool = aioredis.BlockingConnectionPool.from_url(
+        url,
+        max_connections=pool_size,
+        timeout=timeout_s,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=AsyncRetry(NoBackoff(), 0),
+        client_name=f"farmlokal-{name}",
+        health_check_interval=0,
+    )
+    return aioredis.Redis.from_pool(pool)
+
+
+def open_cache_client(settings: Settings) -> aioredis.Redis:
+    """Cache entries and rate limits: gives up within ``CACHE_TIMEOUT_MS``, never retries."""
+    return _open(
+        settings.effective_cache_redis_url,
+        timeout_ms=settings.cache_timeout_ms,
+        pool_size=settings.cache_pool_size,
+        name="cache",
+    )
+
+
+def open_lock_client(settings: Settings) -> aioredis.Redis:
+    """Locks, leases and queue lengths on the queue's server."""
+    return _open(
+        settings.effective_queue_redis_url,
+        timeout_ms=settings.lock_timeout_ms,
+        pool_size=8,
+        name="locks",
+    )
+
+
+def open_broker_client(settings: Settings) -> redis.Redis:
+    """The blocking client Dramatiq works with: a few seconds of patience, no retries."""
+    timeout_s = settings.broker_timeout_ms / 1000
+    return redis.Redis.from_url(
+        settings.effective_queue_redis_url,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        client_name="farmlokal-broker",
+    )
+
+
+async def ping(client: aioredis.Redis) -> bool:
+    """Whether the server answered within the client's own timeout."""
+    try:
+        return bool(await client.ping())
+    except (RedisError, OSError):
+        return False

@@ -1,0 +1,39 @@
+"""Leaves a failing server alone for a moment, per process and per client.
+
+Not the circuit breaker of partner calls: no half-open state is needed here, because the first
+request after the pause costs one short timeout and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+
+class Cooldown:
+    """After ``failures`` faults in a row, ``ready()`` is false for ``pause_s`` seconds."""
+
+    def __init__(
+        self, failures: int, pause_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._failures = failures
+        self._pause_s = pause_s
+        self._clock = clock
+        self._in_a_row = 0
+        self._closed_until = 0.0
+
+    def ready(self) -> bool:
+        """Whether the server may be asked now."""
+        return self._clock() >= self._closed_until
+
+    def succeeded(self) -> None:
+        """The server answered."""
+        self._in_a_row = 0
+
+    def failed(self) -> bool:
+        """The server did not answer. Returns whether a pause begins with this failure."""
+        self._in_a_row += 1
+        if self._in_a_row < self._failures:
+            return False
+        self._closed_until = self._clock() + self._pause_s
+        return True

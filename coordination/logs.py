@@ -1,0 +1,78 @@
+"""Structured log lines: one JSON object a line on stdout, with the request id of the work at hand.
+
+It owns the format and the request id's context variable. It never logs bodies, headers or secrets;
+callers put what helps into ``extra``.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Final
+
+import orjson
+
+_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+def current_request_id() -> str | None:
+    """The request id this code runs for, if any."""
+    return _request_id.get()
+
+
+@contextmanager
+def request_id_bound(request_id: str | None) -> Iterator[None]:
+    """Every line logged inside carries ``request_id``; so does work started inside."""
+    token = _request_id.set(request_id)
+    try:
+        yield
+    finally:
+        _request_id.reset(token)
+
+
+class JsonFormatter(logging.Formatter):
+    """``level, timestamp, request_id, message`` first, then whatever ``extra`` named."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line of JSON; what orjson cannot encode is shown by ``str``."""
+        stamp = datetime.fromtimestamp(record.created, UTC)
+        line: dict[str, object] = {
+            "level": record.levelname.lower(),
+            "timestamp": stamp.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "request_id": _request_id.get(),
+            "message": record.getMessage(),
+            "process": self._process,
+            "pid": record.process,
+            "logger": record.name,
+        }
+        line.update((k, v) for k, v in vars(record).items() if k not in _STANDARD)
+        if record.exc_info and record.exc_info[1] is not None:
+            line["error"] = repr(record.exc_info[1])
+            line["stack"] = "".join(traceback.format_exception(record.exc_info[1]))
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def configure_logging(process: str, level: str) -> None:
+    """Send every logger of this process, libraries included, to stdout as JSON lines."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter(process))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    for name in ("sanic.root", "sanic.error", "sanic.access", "sanic.server", "dramatiq"):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = []
+        logger.propagate = True
+    # Each would repeat our own line of the same event, or every statement with its values.
+    for name in ("sanic.access", "tortoise", "apscheduler", "asyncio", "httpx", "dramatiq"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,67 @@
+"""Every Prometheus metric of the system, so that names and labels are decided in one place.
+
+Import it only after ``coordination.metrics_directory.prepare``. Labels never hold client input.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_FAST: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+HTTP_DURATION = Histogram(
+    "http_request_duration_seconds",
+    "Time from the request's last byte to the answer handed over, by route template.",
+    ["method", "route"],
+    buckets=_FAST,
+)
+HTTP_REQUESTS = Counter(
+    "http_requests_total", "Requests by route template and status.", ["method", "route", "status"]
+)
+HTTP_IN_FLIGHT = Gauge(
+    "http_requests_in_flight", "Requests being served.", multiprocess_mode="livesum"
+)
+CACHE_READS = Counter(
+    "cache_reads_total",
+    "Cached reads by kind of entry and outcome (hit, stale, miss, wait, negative, bypass).",
+    ["kind", "outcome"],
+)
+CACHE_FAULTS = Counter(
+    "cache_faults_total", "Cache operations that failed or were skipped.", ["operation", "reason"]
+)
+CACHE_FILLS = Counter(
+    "cache_fills_total", "Fills by kind and outcome (stored, refused, failed).", ["kind", "outcome"]
+)
+CACHE_VOIDINGS = Counter("cache_voidings_total", "Voidings by outcome.", ["outcome"])
+RATE_LIMIT_DECISIONS = Counter(
+    "rate_limit_decisions_total", "Decisions (allowed, rejected, unchecked).", ["decision"]
+)
+DATABASE_QUERIES = Histogram(
+    "database_query_duration_seconds", "Statements by purpose.", ["purpose"], buckets=_FAST
+)
+DATABASE_FAULTS = Counter("database_faults_total", "Failed statements by reason.", ["reason"])
+DATABASE_POOL_SIZE = Gauge(
+    "database_pool_connections", "Open pool connections.", multiprocess_mode="livesum"
+)
+DATABASE_POOL_USED = Gauge(
+    "database_pool_connections_used", "Pool connections at work.", multiprocess_mode="livesum"
+)
+DATABASE_POOL_LIMIT = Gauge(
+    "database_pool_connections_limit", "Most the pools may open.", multiprocess_mode="livesum"
+)
+REDIS_POOL_USED = Gauge(
+    "redis_pool_connections_used",
+    "Redis connections at work, by client.",
+    ["client"],
+    multiprocess_mode="livesum",
+)
+HINTS = Counter("hints_total", "Hints to the queue by job and outcome.", ["job", "outcome"])
+JOBS = Counter("jobs_total", "Jobs run by a worker, by outcome.", ["job", "outcome"])
+JOB_DURATION = Histogram("job_duration_seconds", "Run time of jobs.", ["job"], buckets=_FAST)
+OUTBOX_ROWS = Counter("outbox_rows_total", "Outbox rows by outcome.", ["outcome"])
+SCHEDULER_LEADER = Gauge(
+    "scheduler_leader", "1 in the process that holds the lease.", multiprocess_mode="livesum"
+)
+SCHEDULER_TICKS = Counter("scheduler_ticks_total", "Scheduled runs by outcome.", ["job", "outcome"])

@@ -1,0 +1,129 @@
+"""The sliding window counter of the architecture description, decided by one Lua script.
+
+weighted = previous window's count × the part of it still inside the window + this window's count,
+*including this request*; above the limit it is rejected, and a rejected request is not counted.
+
+Error bound: the previous window is taken as evenly spread. Cloudflare measured 0.003 % wrong
+decisions over 400 million requests with this estimate; timing chosen against it (a full burst at
+the very end of one window, then a steady stream) can admit nearly twice the limit within one
+trailing window, never more, because each fixed window by itself holds the limit exactly.
+
+Fails open: without Redis everything is allowed, and counted as ``unchecked``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import cast
+
+from coordination import keys
+from coordination.cache_plane import CachePlane
+from coordination.errors import CacheUnavailable, ClientFault
+from coordination.metrics import RATE_LIMIT_DECISIONS
+
+__all__ = ["LimitRequest", "RateLimitExceeded", "RateLimiter", "Verdict", "verdict_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRequest:
+    """Whom to count, against what. ``cost`` 0 only looks; ``policy`` names it to the client."""
+
+    client: str
+    limit: int
+    window_s: int
+    cost: int = 1
+    policy: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A decision and what the client is told about it."""
+
+    allowed: bool
+    policy: str
+    limit: int
+    window_s: int
+    remaining: int
+    reset_s: int
+    retry_after_s: int
+
+
+class RateLimitExceeded(ClientFault):
+    """The client must wait ``verdict.retry_after_s`` seconds."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        super().__init__(
+            f"More than {verdict.limit} requests in {verdict.window_s} seconds; "
+            f"try again in {verdict.retry_after_s} s."
+        )
+
+
+def verdict_of(
+    request: LimitRequest, allowed: bool, previous: int, current: int, now_ms: int
+) -> Verdict:
+    """Turn a script's counts into a verdict. Counts are those after this request, if counted."""
+    RATE_LIMIT_DECISIONS.labels("allowed" if allowed else "rejected").inc()
+    window_ms = request.window_s * 1000
+    left_ms = window_ms - now_ms % window_ms
+    weighted = previous * left_ms / window_ms + current
+    return Verdict(
+        allowed=allowed,
+        policy=request.policy,
+        limit=request.limit,
+        window_s=request.window_s,
+        remaining=max(0, math.floor(request.limit - weighted)) if allowed else 0,
+        reset_s=math.ceil(left_ms / 1000),
+        retry_after_s=(
+            0 if allowed else _retry_after_s(request.limit, window_ms, previous, current, left_ms)
+        ),
+    )
+
+
+def _retry_after_s(limit: int, window_ms: int, previous: int, current: int, left_ms: float) -> int:
+    """When one request would be admitted if no other came, rounded up to whole seconds."""
+    room = limit - 1 - current
+    if room >= 0 and previous > 0:
+        # previous * left / window must fall to `room`.
+        wait_ms = left_ms - room * window_ms / previous
+    else:
+        # Nothing fits into this window; in the next one `current` is what fades.
+        wait_ms = left_ms + max(0.0, window_ms - (limit - 1) * window_ms / max(current, 1))
+    return max(1, math.ceil(wait_ms / 1000))
+
+
+class RateLimiter:
+    """Decisions that do not ride on a cached read."""
+
+    def __init__(self, plane: CachePlane) -> None:
+        self._plane = plane
+
+    async def check(self, request: LimitRequest, now_ms: int | None = None) -> Verdict | None:
+        """Count and decide. ``None`` when Redis is away: allowed, unchecked.
+
+        Raises ``RateLimitExceeded`` when the request is over the limit. ``now_ms`` replaces the
+        server's clock; all callers of one limit must then use it.
+        """
+        try:
+            reply = cast(
+                "list[int]",
+                await self._plane.run(
+                    "limit",
+                    [keys.rate_limit(request.client)],
+                    [
+                        request.limit,
+                        request.window_s * 1000,
+                        request.cost,
+                        "" if now_ms is None else now_ms,
+                    ],
+                ),
+            )
+        except CacheUnavailable:
+            RATE_LIMIT_DECISIONS.labels("unchecked").inc()
+            return None
+        allowed, previous, current, now = reply
+        verdict = verdict_of(request, bool(allowed), previous, current, now)
+        if not verdict.allowed:
+            raise RateLimitExceeded(verdict)
+        return verdict

@@ -1,0 +1,47 @@
+"""Loads the Lua scripts beside this module and runs each in one round trip.
+
+``-- include NAME`` on a first line splices another file in: Redis scripts cannot share code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Protocol, cast
+
+import redis.asyncio as aioredis
+from redis.exceptions import NoScriptError
+
+_FOLDER = Path(__file__).parent / "lua"
+
+
+class ScriptRunner(Protocol):
+    """Runs one named script; the seam where another client could stand in."""
+
+    async def __call__(self, keys: list[str], args: list[bytes | str | int]) -> object:
+        """The script's reply as redis-py decodes it: integers, bytes and lists of these."""
+
+
+@cache
+def source(name: str) -> str:
+    """The full text of ``lua/{name}.lua`` with its include spliced in."""
+    text = (_FOLDER / f"{name}.lua").read_text()
+    first, _, rest = text.partition("\n")
+    if first.startswith("-- include "):
+        return (_FOLDER / first.removeprefix("-- include ").strip()).read_text() + rest
+    return text
+
+
+def script(client: aioredis.Redis, name: str) -> ScriptRunner:
+    """Bind ``lua/{name}.lua`` to a client: EVALSHA, and EVAL where the server does not know it."""
+    text = source(name)
+    digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    async def run(keys: list[str], args: list[bytes | str | int]) -> object:
+        try:
+            return cast("object", await client.evalsha(digest, len(keys), *keys, *args))
+        except NoScriptError:
+            return cast("object", await client.eval(text, len(keys), *keys, *args))
+
+    return run

@@ -1,0 +1,192 @@
+"""Typed settings: every knob of every process, read once at start from the environment or ``.env``.
+
+Nothing here is read at import. Entry points call ``load_settings()`` and pass the value on.
+Defaults are the figures of the architecture description; `.env.example` lists all of them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from coordination.errors import Misconfigured
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Millis = Annotated[int, Field(gt=0, le=600_000)]
+Seconds = Annotated[int, Field(gt=0, le=30 * 86_400)]
+
+DEVELOPMENT_CURSOR_SECRET = "development-only-cursor-secret-0000"  # noqa: S105 - refused in production
+
+
+class Settings(BaseSettings):
+    """One immutable value per process. Field names are the environment variables, upper-cased."""
+
+    model_config = SettingsConfigDict(
+        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, validate_default=True
+    )
+
+    environment: Literal["development", "test", "production"] = "development"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    farmlokal_home: Path = Path(".farmlokal")
+    prometheus_multiproc_dir: Path | None = None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """Where worker and scheduler serve their own metrics; 0 leaves it to the web process."""
+
+    # Web
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = ()
+    """Networks whose X-Forwarded-For is believed, nearest hop first."""
+    request_max_bytes: Annotated[int, Field(ge=1024)] = 1_048_576
+    request_timeout_s: Seconds = 30
+    drain_delay_ms: Annotated[int, Field(ge=0, le=60_000)] = 0
+    """How long readiness answers 503 before the socket closes, so that a balancer notices."""
+    shutdown_timeout_s: Seconds = 20
+    cursor_secret: Annotated[tuple[str, ...], NoDecode] = (DEVELOPMENT_CURSOR_SECRET,)
+    """Comma-separated; the first signs, all are accepted, so it can be rotated."""
+    market_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    stale_if_error_s: Annotated[int, Field(ge=0)] = 60
+    cdn_max_age_s: Annotated[int, Field(ge=0)] = 30
+
+    # Database
+    database_url: str = ""
+    database_pool_size: Annotated[int, Field(ge=1, le=200)] = 10
+    database_connect_timeout_ms: Millis = 2_000
+    database_acquire_timeout_ms: Millis = 2_000
+    database_query_timeout_ms: Millis = 5_000
+    list_timeout_ms: Millis = 2_000
+    search_timeout_ms: Millis = 2_000
+    search_concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    search_top_n: Annotated[int, Field(ge=100, le=10_000)] = 1_000
+    search_ttl_s: Seconds = 600
+
+    # Redis
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    queue_redis_url: str = ""
+    cache_redis_url: str = ""
+    cache_timeout_ms: Millis = 100
+    cache_pool_size: Annotated[int, Field(ge=1, le=1_000)] = 64
+    cache_breaker_failures: Annotated[int, Field(ge=1, le=100)] = 3
+    cache_breaker_pause_ms: Millis = 1_000
+    lock_timeout_ms: Millis = 250
+    broker_timeout_ms: Millis = 3_000
+
+    # Cache lifetimes
+    cache_list_ttl_s: Seconds = 60
+    cache_list_soft_ttl_s: Seconds = 30
+    cache_product_ttl_s: Seconds = 600
+    cache_product_soft_ttl_s: Seconds = 300
+    cache_negative_ttl_s: Seconds = 10
+    cache_ttl_jitter: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    cache_generation_ttl_s: Seconds = 6 * 3_600
+    cache_fill_lease_ms: Millis = 5_000
+    cache_fill_wait_ms: Millis = 2_000
+    cache_tombstone_ttl_s: Seconds = 10
+    cache_warm_lease_ms: Millis = 5_000
+
+    # Rate limit
+    rate_limit_requests: Annotated[int, Field(ge=1)] = 1_000
+    rate_limit_window_s: Seconds = 60
+    rate_limit_failed_logins: Annotated[int, Field(ge=1)] = 100
+    api_key_cache_s: Annotated[int, Field(ge=1, le=30)] = 30
+
+    # Work
+    idempotency_ttl_s: Seconds = 86_400
+    idempotency_lease_s: Seconds = 30
+    outbox_lease_s: Seconds = 10
+    outbox_grace_ms: Annotated[int, Field(ge=0, le=60_000)] = 1_000
+    """How long a fresh outbox row is left to the hint of its own writer."""
+    outbox_batch: Annotated[int, Field(ge=1, le=1_000)] = 100
+    sweep_interval_s: Seconds = 2
+    sweep_max_hints: Annotated[int, Field(ge=1, le=1_000)] = 20
+    sweep_queue_limit: Annotated[int, Field(ge=1)] = 100
+    retention_outbox_s: Seconds = 86_400
+    retention_changes_s: Seconds = 7 * 86_400
+    purge_interval_s: Seconds = 300
+    purge_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
+    worker_processes: Annotated[int, Field(ge=1, le=64)] = 1
+    worker_threads: Annotated[int, Field(ge=1, le=256)] = 16
+    leader_lease_ms: Millis = 5_000
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split_networks(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part)
+        return value
+
+    @field_validator("cursor_secret", mode="before")
+    @classmethod
+    def _split_secrets(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("redis_url", "queue_redis_url", "cache_redis_url")
+    @classmethod
+    def _redis_scheme(cls, value: str) -> str:
+        if value and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+            raise ValueError("must begin with redis://, rediss:// or unix://")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_scheme(cls, value: str) -> str:
+        if not value:
+            return value
+        parts = urlsplit(value)
+        if parts.scheme == "mysql" and parts.hostname and len(parts.path) > 1:
+            return value
+        if parts.scheme == "sqlite" and len(parts.path) > 1:
+            return value
+        raise ValueError("must be mysql://user:password@host:port/name or sqlite:///file")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.cursor_secret or any(len(s) < 32 for s in self.cursor_secret):
+            raise ValueError("CURSOR_SECRET: each secret needs at least 32 characters")
+        if self.environment == "production":
+            if DEVELOPMENT_CURSOR_SECRET in self.cursor_secret:
+                raise ValueError("CURSOR_SECRET must be set in production")
+            if not self.database_url:
+                raise ValueError("DATABASE_URL must be set in production")
+        for soft, hard in (
+            (self.cache_list_soft_ttl_s, self.cache_list_ttl_s),
+            (self.cache_product_soft_ttl_s, self.cache_product_ttl_s),
+        ):
+            if soft > hard:
+                raise ValueError("a soft TTL must not exceed its hard TTL")
+        return self
+
+    @property
+    def effective_database_url(self) -> str:
+        """The configured database, else the SQLite file in ``FARMLOKAL_HOME``."""
+        return self.database_url or f"sqlite:///{(self.farmlokal_home / 'farmlokal.db').absolute()}"
+
+    @property
+    def effective_queue_redis_url(self) -> str:
+        """Redis of the queue, the locks and the leases."""
+        return self.queue_redis_url or self.redis_url
+
+    @property
+    def effective_cache_redis_url(self) -> str:
+        """Redis of what can be rebuilt: cache entries, rate limits."""
+        return self.cache_redis_url or self.redis_url
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read and validate all settings. Raises ``Misconfigured`` naming each wrong variable."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # overrides are validated by pydantic
+    except ValidationError as error:
+        lines = [
+            f"{'.'.join(str(part) for part in item['loc']).upper() or 'settings'}: {item['msg']}"
+            for item in error.errors(include_input=False, include_url=False)
+        ]
+        raise Misconfigured("Settings are wrong:\n  " + "\n  ".join(lines)) from None
