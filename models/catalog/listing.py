@@ -1,0 +1,154 @@
+"""Product lists: cached pages of one canonical query."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from coordination import keys
+from coordination.cache import Fetched, Lifetime, ReadPlan
+from coordination.cache_entry import Answer, answer_of
+from coordination.errors import FieldError, InvalidInput
+from coordination.jobs import WARM_CACHE, WarmCache
+from coordination.rate_limit import LimitRequest
+from coordination.settings import Settings
+from models.catalog.cursors import Position, read_cursor, sign_cursor
+from models.catalog.money import format_price
+from models.catalog.page_sql import select_page
+from models.catalog.query import ListQuery, Sort
+from models.catalog.representation import list_body
+from models.catalog.search import matching, ranked_page
+from models.database import Row
+from models.fields import from_column, to_column
+from models.resources import Resources
+
+__all__ = ["category_slug", "fetch_list", "fill_list", "first_page", "plan_for"]
+
+
+def plan_for(settings: Settings, query: ListQuery) -> ReadPlan:
+    """Where this query's page is cached, and which generations void it."""
+    led = keys.generation_category(query.category) if query.category else keys.GENERATION_PRODUCTS
+    return ReadPlan(
+        kind="list",
+        entry=keys.product_list(query.canonical()),
+        generations=(keys.GENERATION_ALL, led),
+        lifetime=Lifetime(
+            soft_s=settings.cache_list_soft_ttl_s,
+            hard_s=settings.cache_list_ttl_s,
+            negative_s=settings.cache_negative_ttl_s,
+        ),
+    )
+
+
+async def fetch_list(resources: Resources, query: ListQuery, limit: LimitRequest | None) -> Fetched:
+    """The page, from cache or database, with the limiter's verdict of the same round trip.
+
+    ``query.category`` is a slug; see ``category_slug`` for ids. Raises ``RateLimitExceeded``,
+    ``InvalidInput`` (unknown category or farm, bad cursor), ``QueryTooExpensive`` and
+    ``DatabaseUnavailable``.
+    """
+    _position(resources, query)  # refuses a bad cursor before any work
+    fetched = await resources.cache.fetch(
+        plan_for(resources.settings, query), lambda: fill_list(resources, query), limit
+    )
+    if fetched.warm:
+        resources.hints.send(WARM_CACHE, WarmCache(lists=[query.canonical()]))
+    return fetched
+
+
+async def fill_list(resources: Resources, query: ListQuery) -> Answer:
+    """Ask the database for the page and lay it out. Raises as ``fetch_list`` does."""
+    category_ids = await _subtree(resources, query.category) if query.category else []
+    after = _position(resources, query)
+    if query.sort is Sort.RELEVANCE:
+        rows, position = await ranked_page(resources, query, category_ids, after)
+    else:
+        rows, position = await _keyset_page(resources, query, category_ids, after)
+    if not rows and query.farm is not None and after is None:
+        await _require_farm(resources, query.farm)
+    next_cursor = link = None
+    if position is not None:
+        next_cursor = sign_cursor(query.digest(), position, resources.settings.cursor_secret)
+        currency = resources.settings.market_currency
+        bounds = [
+            None if bound is None else format_price(bound, currency)
+            for bound in (query.min_price, query.max_price)
+        ]
+        link = query.next_target(next_cursor, bounds)
+    return answer_of(list_body(rows, query.limit, next_cursor), link)
+
+
+def _position(resources: Resources, query: ListQuery) -> Position | None:
+    return read_cursor(query.digest(), query.cursor, resources.settings.cursor_secret)
+
+
+async def _keyset_page(
+    resources: Resources, query: ListQuery, category_ids: list[int], after: Position | None
+) -> tuple[list[Row], Position | None]:
+    db = resources.db
+    match = matching(db.dialect, query.q) if query.q else None
+    sql, params = select_page(db.dialect, query, category_ids, after, match)
+    timeout_ms = resources.settings.list_timeout_ms
+    if match is None:
+        rows = await db.fetch(sql, params, purpose="list", timeout_ms=timeout_ms)
+    else:
+        async with db.heavy_slot():
+            rows = await db.fetch(
+                sql, params, purpose="search", timeout_ms=resources.settings.search_timeout_ms
+            )
+    if len(rows) <= query.limit:
+        return rows, None
+    page = rows[: query.limit]
+    return page, (_sort_value(page[-1], query.sort), str(UUID(bytes=bytes(page[-1]["id"]))))
+
+
+def _sort_value(row: Row, sort: Sort) -> Any:
+    if sort is Sort.PRICE:
+        return row["price_minor"]
+    if sort is Sort.NAME:
+        return row["name"]
+    value = row["created_at"]
+    return value if isinstance(value, str) else to_column(from_column(value))
+
+
+async def category_slug(resources: Resources, category_id: int) -> str:
+    """The slug of a category named by id. Raises ``InvalidInput`` when there is none."""
+    rows = await resources.db.fetch(
+        "SELECT slug FROM categories WHERE id = %s", [category_id], purpose="category"
+    )
+    if not rows:
+        raise _no_such("category")
+    return str(rows[0]["slug"])
+
+
+async def _subtree(resources: Resources, slug: str) -> list[int]:
+    rows = await resources.db.fetch(
+        """
+        WITH RECURSIVE below AS (
+          SELECT id FROM categories WHERE slug = %s
+          UNION
+          SELECT c.id FROM categories c JOIN below b ON c.parent_id = b.id
+        )
+        SELECT id FROM below""",
+        [slug],
+        purpose="category_subtree",
+    )
+    if not rows:
+        raise _no_such("category")
+    return [int(row["id"]) for row in rows]
+
+
+async def _require_farm(resources: Resources, farm_id: int) -> None:
+    rows = await resources.db.fetch("SELECT id FROM farms WHERE id = %s", [farm_id], purpose="farm")
+    if not rows:
+        raise _no_such("farm")
+
+
+def _no_such(noun: str) -> InvalidInput:
+    return InvalidInput([FieldError("parameter", noun, f"there is no such {noun}")])
+
+
+def first_page(category: str | None = None) -> ListQuery:
+    """The default list, or a category's: what most visitors see first."""
+    return replace(ListQuery(), category=category)

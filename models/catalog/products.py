@@ -1,0 +1,69 @@
+"""Single products: the cached read."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from coordination import keys
+from coordination.cache import Fetched, Lifetime, ReadPlan
+from coordination.cache_entry import NOT_FOUND, Answer, answer_of
+from coordination.errors import NotFound
+from coordination.jobs import WARM_CACHE, WarmCache
+from coordination.rate_limit import LimitRequest
+from coordination.settings import Settings
+from models.catalog.page_sql import select_rows
+from models.catalog.representation import product_body
+from models.database import Connection
+from models.resources import Resources
+
+__all__ = ["fetch_product", "fill_product", "no_such_product", "plan_for", "read_product"]
+
+
+def plan_for(settings: Settings, product_id: UUID) -> ReadPlan:
+    """Where this product is cached; only ``cache:gen:all`` and its own tombstone void it."""
+    return ReadPlan(
+        kind="product",
+        entry=keys.product(product_id),
+        generations=(keys.GENERATION_ALL,),
+        lifetime=Lifetime(
+            soft_s=settings.cache_product_soft_ttl_s,
+            hard_s=settings.cache_product_ttl_s,
+            negative_s=settings.cache_negative_ttl_s,
+        ),
+    )
+
+
+async def fetch_product(
+    resources: Resources, product_id: UUID, limit: LimitRequest | None
+) -> Fetched:
+    """The product, or an answer whose ``found`` is false; from cache or database.
+
+    Raises ``RateLimitExceeded`` and ``DatabaseUnavailable``.
+    """
+    fetched = await resources.cache.fetch(
+        plan_for(resources.settings, product_id),
+        lambda: fill_product(resources, product_id),
+        limit,
+    )
+    if fetched.warm:
+        resources.hints.send(WARM_CACHE, WarmCache(products=[str(product_id)]))
+    return fetched
+
+
+async def fill_product(resources: Resources, product_id: UUID) -> Answer:
+    """Ask the database for the product."""
+    return await read_product(resources, product_id) or NOT_FOUND
+
+
+async def read_product(
+    resources: Resources, product_id: UUID, conn: Connection | None = None
+) -> Answer | None:
+    """The product as it is now, inside a transaction when one is given; ``None`` without it."""
+    sql, params = select_rows(resources.db.dialect, [product_id])
+    rows = await resources.db.fetch(sql, params, purpose="product", conn=conn)
+    return answer_of(product_body(rows[0])) if rows else None
+
+
+def no_such_product(product_id: UUID) -> NotFound:
+    """The error for an id that names nothing."""
+    return NotFound(f"There is no product {product_id}.")

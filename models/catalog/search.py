@@ -1,0 +1,148 @@
+"""Full-text search: all words required, ranked once, paged from the kept ranking.
+
+Scores move with every write, so (score, id) is no stable cursor: the ids of the best N are kept
+for a while and their rows are read anew at each page. The server itself stops a search that takes
+too long, and a process runs only a few at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from coordination import keys
+from coordination.cache_plane import fresh_token
+from coordination.errors import CacheUnavailable, CursorExpired
+from models.catalog.cursors import Position
+from models.catalog.page_sql import Statement, filters, select_rows
+from models.catalog.query import ListQuery
+from models.database import Row
+from models.dialects import Dialect
+from models.resources import Resources
+
+__all__ = ["matching", "ranked_page"]
+
+_MIN_WORD: Final = 3
+_WORD: Final = re.compile(r"\w+")
+# InnoDB's default stopwords (INFORMATION_SCHEMA.INNODB_FT_DEFAULT_STOPWORD).
+_STOPWORDS: Final = frozenset(
+    """a about an are as at be by com de en for from how i in is it la of on or that the this to
+    was what when where who will with und www""".split()
+)
+_FTS: Final = "idx_products_search"
+_MATCH: Final = "MATCH (p.name, p.description) AGAINST (%s IN BOOLEAN MODE)"
+
+
+def required_words(q: str) -> list[str]:
+    """The words a match must have: those the engine indexes at all."""
+    words = dict.fromkeys(_WORD.findall(q.lower()))
+    return [word for word in words if len(word) >= _MIN_WORD and word not in _STOPWORDS]
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """How one database finds and ranks: FROM, WHERE and ORDER BY pieces with their parameters."""
+
+    condition: str
+    params: tuple[object, ...]
+    order: str
+    order_params: tuple[object, ...] = ()
+    source: str = "products p"
+
+
+def matching(dialect: Dialect, q: str) -> Statement:
+    """The condition for ``q`` in a query ordered by something else than relevance."""
+    match = _match(dialect, q)
+    if match.source == "products p":
+        return match.condition, list(match.params)
+    return f"p.row_number IN (SELECT rowid FROM {_FTS} WHERE {match.condition})", list(match.params)
+
+
+def _match(dialect: Dialect, q: str) -> _Match:
+    words = required_words(q)
+    if not words:
+        # The engine indexes none of its words: a name prefix, in the order of names.
+        escaped = re.sub(r"([!%_])", r"!\1", q.strip())
+        return _Match("p.name LIKE %s ESCAPE '!'", (f"{escaped}%",), "p.name, p.id")
+    if dialect.is_sqlite:
+        quoted = " ".join(f'"{word}"' for word in words)
+        source = f"{_FTS} JOIN products p ON p.row_number = {_FTS}.rowid"
+        return _Match(f"{_FTS} MATCH %s", (quoted,), f"{_FTS}.rank, p.id DESC", source=source)
+    required = (" ".join(f"+{word}" for word in words),)
+    return _Match(_MATCH, required, f"{_MATCH} DESC, p.id DESC", required)
+
+
+async def ranked_page(
+    resources: Resources, query: ListQuery, category_ids: Sequence[int], after: Position | None
+) -> tuple[list[Row], Position | None]:
+    """The rows of one page by relevance, and where the next page begins.
+
+    Raises ``CursorExpired`` when the ranking is no longer kept. Without a cache the ranking cannot
+    be kept: each page ranks anew, and rows written meanwhile may shift it.
+    """
+    snapshot, start = (after[0], int(after[1])) if after else (None, 0)
+    ids = None if snapshot is None else await _kept(resources, snapshot)
+    if ids is None:
+        ids = await _rank(resources, query, category_ids)
+        snapshot = None
+        if start == 0 and len(ids) > query.limit:
+            snapshot = await _keep(resources, ids)
+    rows: list[Row] = []
+    while len(rows) < query.limit and start < len(ids):
+        wanted = ids[start : start + query.limit - len(rows)]
+        start += len(wanted)
+        rows += await _rows(resources, wanted)
+    return rows, ((snapshot, str(start)) if start < len(ids) else None)
+
+
+async def _rank(resources: Resources, query: ListQuery, category_ids: Sequence[int]) -> list[UUID]:
+    db, settings = resources.db, resources.settings
+    match = _match(db.dialect, query.q or "")
+    where, params = filters(query)
+    if category_ids:
+        where = f"p.category_id IN ({', '.join(['%s'] * len(category_ids))}) AND {where}"
+        params = [*category_ids, *params]
+    sql = (
+        f"SELECT p.id FROM {match.source} WHERE {match.condition} AND {where}"
+        f" ORDER BY {match.order} LIMIT {settings.search_top_n}"
+    )
+    async with db.heavy_slot():
+        found = await db.fetch(
+            sql,
+            [*match.params, *params, *match.order_params],
+            purpose="search",
+            timeout_ms=settings.search_timeout_ms,
+        )
+    return [UUID(bytes=bytes(row["id"])) for row in found]
+
+
+async def _rows(resources: Resources, ids: Sequence[UUID]) -> list[Row]:
+    sql, params = select_rows(resources.db.dialect, ids)
+    rows = await resources.db.fetch(sql, params, purpose="search_rows")
+    by_id = {bytes(row["id"]): row for row in rows}
+    return [by_id[i.bytes] for i in ids if i.bytes in by_id]
+
+
+async def _keep(resources: Resources, ids: Sequence[UUID]) -> str | None:
+    snapshot = fresh_token()
+    packed = b"".join(i.bytes for i in ids)
+    try:
+        await resources.plane.keep(
+            keys.search_snapshot(snapshot), packed, resources.settings.search_ttl_s
+        )
+    except CacheUnavailable:
+        return None
+    return snapshot
+
+
+async def _kept(resources: Resources, snapshot: str) -> list[UUID] | None:
+    try:
+        packed = await resources.plane.kept(keys.search_snapshot(snapshot))
+    except CacheUnavailable:
+        return None
+    if packed is None:
+        raise CursorExpired
+    return [UUID(bytes=packed[at : at + 16]) for at in range(0, len(packed), 16)]

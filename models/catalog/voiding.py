@@ -1,0 +1,88 @@
+"""From committed changes to void caches: which keys, in what order, and who repeats it.
+
+The writer voids after its commit and before it answers, so no later read is older. The outbox row,
+committed with the change, makes a worker do the same if the writer could not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from coordination import keys
+from coordination.errors import DatabaseUnavailable
+from coordination.jobs import APPLY_OUTBOX, ApplyOutbox
+from models.catalog.changes import Change
+from models.database import Database
+from models.resources import Resources
+
+__all__ = ["Voided", "announce", "void"]
+
+
+@dataclass(frozen=True, slots=True)
+class Voided:
+    """``acknowledged`` by the cache; ``hot``: products whose entries were in use."""
+
+    acknowledged: bool
+    hot: tuple[UUID, ...] = ()
+
+
+async def void(resources: Resources, changes: Sequence[Change]) -> Voided:
+    """Void everything these committed changes show in, in one atomic step. Repeatable.
+
+    Reads the category tree after the commit: whoever moves a category later replaces
+    ``cache:gen:all`` after that, so no ancestor is missed. Never raises for a cache or database
+    that is away; without the tree it voids everything.
+    """
+    product_ids = list(dict.fromkeys(pid for change in changes for pid in change.product_ids))
+    category_ids = {cid for change in changes for cid in change.category_ids}
+    generations: list[str] = []
+    if any(change.everything for change in changes):
+        generations.append(keys.GENERATION_ALL)
+    elif product_ids or category_ids:
+        generations.append(keys.GENERATION_PRODUCTS)
+        try:
+            slugs = await slugs_with_ancestors(resources.db, category_ids)
+        except DatabaseUnavailable:
+            generations.append(keys.GENERATION_ALL)
+        else:
+            generations.extend(keys.generation_category(slug) for slug in slugs)
+    if not generations:
+        return Voided(acknowledged=True)
+    held = await resources.plane.void(product_ids, generations)
+    if held is None:
+        return Voided(acknowledged=False)
+    return Voided(True, tuple(p for p, hot in zip(product_ids, held, strict=True) if hot))
+
+
+async def announce(resources: Resources, row_id: int, change: Change) -> None:
+    """Void now, and hint the worker to finish the outbox row. Call it right after the commit."""
+    voided = await void(resources, [change])
+    resources.hints.send(
+        APPLY_OUTBOX,
+        ApplyOutbox(
+            row_ids=[row_id],
+            voided_ids=[row_id] if voided.acknowledged else [],
+            hot_products=[str(product_id) for product_id in voided.hot],
+        ),
+    )
+
+
+async def slugs_with_ancestors(db: Database, category_ids: set[int]) -> list[str]:
+    """Slugs of these categories and of all above them."""
+    if not category_ids:
+        return []
+    marks = ", ".join(["%s"] * len(category_ids))
+    rows = await db.fetch(
+        f"""
+        WITH RECURSIVE above AS (
+          SELECT id, slug, parent_id FROM categories WHERE id IN ({marks})
+          UNION
+          SELECT c.id, c.slug, c.parent_id FROM categories c JOIN above a ON c.id = a.parent_id
+        )
+        SELECT slug FROM above""",
+        sorted(category_ids),
+        purpose="category_ancestors",
+    )
+    return [str(row["slug"]) for row in rows]

@@ -1,0 +1,355 @@
+"""The process's one way to the database: pool, patience, error translation, transactions.
+
+Statements run with a deadline that includes the wait for a connection, because neither the pool
+nor the drivers have one. Driver errors become the few classes callers can act on; no driver text
+leaves this module except into logs. Which server a read goes to is the caller's explicit choice;
+today there is one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, Final, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from tortoise import Tortoise
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.connection import get_connection
+from tortoise.exceptions import DBConnectionError, IntegrityError, OperationalError
+from tortoise.transactions import in_transaction
+
+from coordination.errors import Conflict, DatabaseUnavailable, Misconfigured, QueryTooExpensive
+from coordination.metrics import (
+    DATABASE_FAULTS,
+    DATABASE_POOL_LIMIT,
+    DATABASE_POOL_SIZE,
+    DATABASE_POOL_USED,
+    DATABASE_QUERIES,
+)
+from coordination.settings import Settings
+from models.dialects import MARIADB, MYSQL, SQLITE, Dialect
+
+__all__ = [
+    "Connection",
+    "Database",
+    "DuplicateKey",
+    "ForeignKey",
+    "Row",
+    "open_database",
+    "retrying",
+    "tortoise_config",
+]
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+Row = dict[str, Any]
+Connection = BaseDBAsyncClient
+
+_STATEMENT_STOPPED: Final = frozenset({1969, 3024, 1317})
+_RETRY_TRANSACTION: Final = frozenset({1205, 1213, 1020})
+_AWAY: Final = frozenset({1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 2002, 2003, 2006, 2013})
+_DUPLICATE: Final = frozenset({1062, 1586})
+_REFERENCED: Final = frozenset({1451, 1452})
+
+
+class _TransactionConflict(DatabaseUnavailable):
+    """A deadlock or a lock wait that ran out: the same transaction may succeed when run again."""
+
+
+class DuplicateKey(Conflict):
+    """A unique key already has this value."""
+
+
+class ForeignKey(Conflict):
+    """A row is still referred to, or refers to one that is not there."""
+
+
+def tortoise_config(settings: Settings) -> dict[str, Any]:
+    """Tortoise's configuration for the database that the settings name."""
+    parts = urlsplit(settings.effective_database_url)
+    if parts.scheme == "sqlite":
+        connection: dict[str, Any] = {
+            "engine": "models.sqlite_engine",
+            "credentials": {
+                "file_path": unquote(parts.path)[1:]
+                if parts.path.startswith("//")
+                else unquote(parts.path),
+                "journal_mode": "WAL",
+                "busy_timeout": settings.database_query_timeout_ms,
+                "synchronous": "FULL",
+                "foreign_keys": "ON",
+            },
+        }
+    else:
+        connection = {
+            "engine": "tortoise.backends.mysql",
+            "credentials": {
+                "host": parts.hostname,
+                "port": parts.port or 3306,
+                "user": unquote(parts.username or ""),
+                "password": unquote(parts.password or ""),
+                "database": unquote(parts.path[1:]),
+                "minsize": 1,
+                "maxsize": settings.database_pool_size,
+                "connect_timeout": max(1, settings.database_connect_timeout_ms // 1000),
+                "charset": "utf8mb4",
+                "sql_mode": "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+                "init_command": "SET innodb_lock_wait_timeout = "
+                f"{max(1, settings.database_query_timeout_ms // 1000)}",
+            },
+        }
+    return {
+        "connections": {"default": connection},
+        "apps": {
+            "models": {
+                "models": ["models.tables"],
+                "migrations": "models.migrations",
+                "default_connection": "default",
+            }
+        },
+        "use_tz": False,
+    }
+
+
+class Database:
+    """Opened once per process by ``open_database``; ``close()`` may be called twice."""
+
+    def __init__(self, client: BaseDBAsyncClient, dialect: Dialect, settings: Settings) -> None:
+        self.client = client
+        self.dialect = dialect
+        self.settings = settings
+        self._closed = False
+        self._heavy = asyncio.Semaphore(settings.search_concurrency)
+
+    async def close(self) -> None:
+        """Return all connections."""
+        if not self._closed:
+            self._closed = True
+            await Tortoise.close_connections()
+
+    async def fetch(
+        self,
+        sql: str,
+        params: Sequence[object] = (),
+        *,
+        purpose: str,
+        timeout_ms: int | None = None,
+        conn: Connection | None = None,
+    ) -> list[Row]:
+        """Rows of a SELECT written with ``%s`` marks.
+
+        ``timeout_ms``: the server itself stops the statement after this time, which raises
+        ``QueryTooExpensive``. ``conn``: the transaction to read in. Raises
+        ``DatabaseUnavailable`` when the database is away, too slow or gives no connection.
+        """
+        text = sql if timeout_ms is None else self.dialect.limited(sql, timeout_ms)
+        with _timed(purpose), self._translated(stopping=timeout_ms is not None):
+            async with self._deadline(timeout_ms):
+                return await (conn or self.client).execute_query_dict(
+                    self.dialect.marks(text), list(params)
+                )
+
+    async def execute(
+        self,
+        sql: str,
+        params: Sequence[object] = (),
+        *,
+        purpose: str,
+        conn: Connection | None = None,
+    ) -> int:
+        """Run a writing statement with ``%s`` marks; returns the number of rows it changed."""
+        with _timed(purpose), self._translated():
+            async with self._deadline(None):
+                count, _ = await (conn or self.client).execute_query(
+                    self.dialect.marks(sql), list(params)
+                )
+                return count
+
+    async def insert(
+        self, sql: str, params: Sequence[object], *, purpose: str, conn: Connection | None = None
+    ) -> int:
+        """Run an INSERT; returns the new automatic id."""
+        with _timed(purpose), self._translated():
+            async with self._deadline(None):
+                new_id = await (conn or self.client).execute_insert(
+                    self.dialect.marks(sql), list(params)
+                )
+                return int(new_id)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """One transaction; pass the yielded connection to everything inside it.
+
+        Commits at the end, rolls back on any exception. A deadlock raises
+        ``DatabaseUnavailable``; run the whole unit again with ``retrying``.
+        """
+        with self._translated():
+            async with (
+                asyncio.timeout(self._patience_s() * 2),
+                in_transaction("default") as conn,
+            ):
+                yield conn
+
+    @asynccontextmanager
+    async def heavy_slot(self) -> AsyncIterator[None]:
+        """One of the few places for statements whose cost follows what they match.
+
+        Keeps the pool free for cheap ones. Raises ``QueryTooExpensive`` when none gets free.
+        """
+        try:
+            async with asyncio.timeout(self.settings.search_timeout_ms / 1000):
+                await self._heavy.acquire()
+        except TimeoutError:
+            raise QueryTooExpensive("Too many searches are running.") from None
+        try:
+            yield
+        finally:
+            self._heavy.release()
+
+    @contextmanager
+    def orm(self, purpose: str) -> Iterator[None]:
+        """Times and translates errors of Tortoise calls made inside."""
+        with _timed(purpose), self._translated():
+            yield
+
+    async def ping(self) -> bool:
+        """Whether the database answered a trivial query in time."""
+        try:
+            await self.fetch("SELECT 1 AS one", purpose="ping")
+        except DatabaseUnavailable:
+            return False
+        return True
+
+    def observe_pool(self) -> None:
+        """Bring the pool gauges up to date."""
+        pool = getattr(self.client, "_pool", None)
+        if pool is not None:
+            DATABASE_POOL_SIZE.set(pool.size)
+            DATABASE_POOL_USED.set(pool.size - pool.freesize)
+            DATABASE_POOL_LIMIT.set(pool.maxsize)
+
+    def _patience_s(self) -> float:
+        settings = self.settings
+        return (settings.database_acquire_timeout_ms + settings.database_query_timeout_ms) / 1000
+
+    @asynccontextmanager
+    async def _deadline(self, timeout_ms: int | None) -> AsyncIterator[None]:
+        if timeout_ms is None or not self.dialect.is_sqlite:
+            async with asyncio.timeout(self._patience_s()):
+                yield
+            return
+        # SQLite cannot stop a statement by itself: interrupt it from outside.
+        connection = getattr(self.client, "_connection", None)
+        handle = asyncio.get_running_loop().call_later(timeout_ms / 1000, _interrupt, connection)
+        try:
+            async with asyncio.timeout(self._patience_s()):
+                yield
+        finally:
+            handle.cancel()
+
+    @contextmanager
+    def _translated(self, *, stopping: bool = False) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError as error:
+            raise _integrity(error) from error
+        except (OperationalError, DBConnectionError) as error:
+            raise _operational(error, stopping=stopping) from error
+        except (TimeoutError, OSError, EOFError) as error:
+            DATABASE_FAULTS.labels(type(error).__name__).inc()
+            raise DatabaseUnavailable("The database did not answer in time.") from error
+
+
+def _interrupt(connection: Any) -> None:
+    # aiosqlite's own interrupt() is queued behind the statement it should stop.
+    if connection is not None:
+        connection._conn.interrupt()
+
+
+@contextmanager
+def _timed(purpose: str) -> Iterator[None]:
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        DATABASE_QUERIES.labels(purpose).observe(time.perf_counter() - started)
+
+
+def _code(error: BaseException) -> int | None:
+    cause = error.args[0] if error.args and isinstance(error.args[0], BaseException) else error
+    code = cause.args[0] if cause.args else None
+    return code if isinstance(code, int) else None
+
+
+def _integrity(error: IntegrityError) -> Conflict:
+    code = _code(error)
+    text = str(error)
+    if code in _REFERENCED or "FOREIGN KEY" in text:
+        return ForeignKey("Another row is still connected with it.")
+    if code in _DUPLICATE or "UNIQUE" in text:
+        return DuplicateKey("There already is one with this key.")
+    _log.error("Unexpected integrity error", extra={"code": code})
+    return Conflict("The database refused the values.")
+
+
+def _operational(error: Exception, *, stopping: bool) -> Exception:
+    code = _code(error)
+    text = str(error)
+    if code in _STATEMENT_STOPPED or (stopping and "interrupted" in text):
+        DATABASE_FAULTS.labels("statement_stopped").inc()
+        return QueryTooExpensive("The database stopped the query after its time limit.")
+    if code in _RETRY_TRANSACTION or "database is locked" in text or "database table is" in text:
+        DATABASE_FAULTS.labels("lock").inc()
+        return _TransactionConflict("Another writer held the same rows.")
+    if isinstance(error, DBConnectionError) or code in _AWAY or code is None:
+        DATABASE_FAULTS.labels("away").inc()
+        return DatabaseUnavailable("The database is not reachable.")
+    # A statement of ours is wrong: a defect, shown as such and never as "try again".
+    return error
+
+
+async def retrying(unit: Callable[[], Awaitable[T]], *, attempts: int = 4) -> T:
+    """Run a whole transactional unit, again when it lost a deadlock or a lock wait."""
+    for attempt in range(1, attempts):
+        try:
+            return await unit()
+        except _TransactionConflict:
+            await asyncio.sleep(random.uniform(0, 0.02 * attempt))  # noqa: S311 - spreads retries
+    return await unit()
+
+
+async def open_database(settings: Settings) -> Database:
+    """Connect, find out which server it is, and return the process's ``Database``.
+
+    A server that is away does not stop a process from starting: the dialect is then taken from
+    the URL and every call fails with ``DatabaseUnavailable`` until it is back.
+    """
+    await Tortoise.init(config=tortoise_config(settings), _enable_global_fallback=True)
+    client = get_connection("default")
+    if settings.effective_database_url.startswith("sqlite"):
+        return Database(client, SQLITE, settings)
+    database = Database(client, MARIADB, settings)
+    try:
+        rows = await database.fetch("SELECT VERSION() AS version", purpose="open")
+    except DatabaseUnavailable:
+        return database
+    version = str(rows[0]["version"])
+    database.dialect = MARIADB if "mariadb" in version.lower() else MYSQL
+    _require_version(version, database.dialect)
+    return database
+
+
+def _require_version(version: str, dialect: Dialect) -> None:
+    match = re.match(r"(\d+)\.(\d+)", version)
+    found = tuple(int(part) for part in match.groups()) if match else (0, 0)
+    needed = (10, 6) if dialect is MARIADB else (8, 0)
+    if found < needed:
+        raise Misconfigured(
+            f"{dialect.name} {version} is too old: {needed[0]}.{needed[1]} or newer is needed."
+        )

@@ -1,0 +1,97 @@
+"""What differs between MariaDB, MySQL 8 and SQLite, behind one small seam.
+
+SQL elsewhere is written once, with ``%s`` marks; the pieces that cannot be alike come from here.
+Times are compared inside statements by the database's own clock (``now``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+__all__ = ["MARIADB", "MYSQL", "SQLITE", "Dialect"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """One kind of server. SQL texts; ``{}`` in them is filled by the caller."""
+
+    name: Literal["mariadb", "mysql", "sqlite"]
+    now: str
+    """The server's UTC time, in the form time columns hold."""
+    now_plus_us: str
+    """The same plus ``{}`` microseconds (a ``%s`` mark or a number)."""
+    insert_ignore: str
+    upsert: str
+    """Begins the clause that updates on a duplicate key; ``{}`` is the key's columns."""
+    inserted: str
+    """The value that was to be inserted in ``{}``, inside an upsert."""
+    for_update: str
+    skip_locked: str
+    index_hint: str
+    straight_join: str
+    join: str
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Whether this is the embedded database."""
+        return self.name == "sqlite"
+
+    def marks(self, sql: str) -> str:
+        """``sql`` with the parameter marks this driver reads."""
+        return sql.replace("%s", "?") if self.is_sqlite else sql
+
+    def limited(self, select: str, timeout_ms: int) -> str:
+        """A SELECT that the server itself stops after ``timeout_ms``.
+
+        SQLite has no such statement; ``Database.fetch`` interrupts it instead.
+        """
+        if self.name == "mariadb":
+            return f"SET STATEMENT max_statement_time={timeout_ms / 1000:.3f} FOR {select}"
+        if self.name == "mysql":
+            hint = f"SELECT /*+ MAX_EXECUTION_TIME({timeout_ms:d}) */"
+            return select.replace("SELECT", hint, 1)
+        return select
+
+
+_MARIADB_NOW: Final = "UTC_TIMESTAMP(6)"
+MARIADB: Final = Dialect(
+    name="mariadb",
+    now=_MARIADB_NOW,
+    now_plus_us=_MARIADB_NOW + " + INTERVAL {} MICROSECOND",
+    insert_ignore="INSERT IGNORE INTO",
+    upsert="ON DUPLICATE KEY UPDATE",
+    inserted="VALUES({})",
+    for_update="FOR UPDATE",
+    skip_locked="FOR UPDATE SKIP LOCKED",
+    index_hint="FORCE INDEX ({})",
+    straight_join="SELECT STRAIGHT_JOIN",
+    join="JOIN",
+)
+MYSQL: Final = Dialect(
+    name="mysql",
+    now=MARIADB.now,
+    now_plus_us=MARIADB.now_plus_us,
+    insert_ignore=MARIADB.insert_ignore,
+    upsert=MARIADB.upsert,
+    inserted=MARIADB.inserted,
+    for_update=MARIADB.for_update,
+    skip_locked=MARIADB.skip_locked,
+    index_hint=MARIADB.index_hint,
+    straight_join=MARIADB.straight_join,
+    join=MARIADB.join,
+)
+_SQLITE_NOW: Final = "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'"
+SQLITE: Final = Dialect(
+    name="sqlite",
+    now=f"({_SQLITE_NOW})",
+    now_plus_us="(strftime('%Y-%m-%d %H:%M:%f', 'now', ({} / 1000000.0) || ' seconds') || '000')",
+    insert_ignore="INSERT OR IGNORE INTO",
+    upsert="ON CONFLICT ({}) DO UPDATE SET",
+    inserted="excluded.{}",
+    for_update="",
+    skip_locked="",
+    index_hint="INDEXED BY {}",
+    straight_join="SELECT",
+    join="CROSS JOIN",  # SQLite keeps the written order of a CROSS JOIN
+)

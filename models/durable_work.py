@@ -1,0 +1,219 @@
+"""Work that must not be lost: rows that workers claim under a lease, finish, or put off.
+
+One implementation for every work table (columns ``state, attempts, next_attempt_at, lease_token,
+lease_until, last_error, finished_at``). It decides who may work on a row and when; it knows nothing
+of what the work is. A claim sets ``next_attempt_at`` to the end of its lease, so one index range,
+``state = 'pending' AND next_attempt_at <= now``, finds due rows and those of dead workers alike.
+All times come from the database's clock, inside the statement that uses them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from coordination.cache_plane import fresh_token
+from models.database import Connection, Database, Row, retrying
+
+__all__ = [
+    "Backoff",
+    "Claim",
+    "WorkTable",
+    "claim_due",
+    "claim_ids",
+    "complete",
+    "count_due",
+    "purge_done",
+    "retry",
+]
+
+_ERROR_CHARACTERS = 500
+_PURGE_PURPOSE = "purge"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkTable:
+    """A work table: its name, the columns a worker needs beside ``id`` and ``attempts``."""
+
+    name: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """The wait doubles from ``first_ms`` with each attempt and never exceeds ``most_ms``."""
+
+    first_ms: int
+    most_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Rows that are ours until the lease ends; ``token`` proves it. ``rows`` may be empty.
+
+    A row's ``attempts`` already counts this one.
+    """
+
+    token: str
+    rows: tuple[Row, ...]
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of the claimed rows."""
+        return [int(row["id"]) for row in self.rows]
+
+
+async def claim_due(db: Database, table: WorkTable, *, limit: int, lease_ms: int) -> Claim:
+    """Take up to ``limit`` rows that are due or whose lease ran out, oldest first.
+
+    Finding fewer than ``limit`` does not prove that no more are due: others may hold them.
+    """
+    # Read without locks first: a locking range scan would hold the gaps that writers insert into,
+    # and on SQLite an idle look would take the write lock. Spare ids serve concurrent claimers.
+    found = await db.fetch(
+        f"""SELECT id FROM {table.name}
+            WHERE state = 'pending' AND next_attempt_at <= {db.dialect.now}
+            ORDER BY next_attempt_at, id LIMIT %s""",
+        [limit * 4],
+        purpose="work_due",
+    )
+    ids = [int(row["id"]) for row in found]
+    return await _claim(db, table, ids, f"next_attempt_at <= {db.dialect.now}", limit, lease_ms)
+
+
+async def claim_ids(db: Database, table: WorkTable, ids: Sequence[int], *, lease_ms: int) -> Claim:
+    """Take those of ``ids`` that are unfinished and that no running lease holds, due or not."""
+    free = f"(lease_until IS NULL OR lease_until <= {db.dialect.now})"
+    return await _claim(db, table, sorted(set(ids)), free, len(ids), lease_ms)
+
+
+async def _claim(
+    db: Database, table: WorkTable, ids: Sequence[int], condition: str, limit: int, lease_ms: int
+) -> Claim:
+    token = fresh_token()
+    if not ids:
+        return Claim(token, ())
+    dialect = db.dialect
+    # Point look-ups on the primary key lock these rows and nothing between them.
+    hint = "" if dialect.is_sqlite else dialect.index_hint.format("PRIMARY")
+    columns = ", ".join(("id", "attempts", *table.columns))
+    lease_end = dialect.now_plus_us.format("%s")
+
+    async def unit() -> list[Row]:
+        # SQLite's transactions begin with the write lock, so nobody comes between these two.
+        async with db.transaction() as conn:
+            rows = await db.fetch(
+                f"""SELECT {columns} FROM {table.name} {hint}
+                    WHERE id IN ({_marks(ids)}) AND state = 'pending' AND {condition}
+                    ORDER BY id LIMIT %s {dialect.skip_locked}""",
+                [*ids, limit],
+                purpose="work_claim",
+                conn=conn,
+            )
+            if rows:
+                taken = [int(row["id"]) for row in rows]
+                await db.execute(
+                    f"""UPDATE {table.name}
+                        SET lease_token = %s, attempts = attempts + 1,
+                            lease_until = {lease_end}, next_attempt_at = {lease_end}
+                        WHERE id IN ({_marks(taken)})""",
+                    [token, lease_ms * 1000, lease_ms * 1000, *taken],
+                    purpose="work_claim",
+                    conn=conn,
+                )
+            return rows
+
+    rows = await retrying(unit)
+    return Claim(token, tuple({**row, "attempts": int(row["attempts"]) + 1} for row in rows))
+
+
+async def complete(
+    db: Database,
+    table: WorkTable,
+    token: str,
+    ids: Sequence[int],
+    *,
+    conn: Connection | None = None,
+) -> int:
+    """Mark rows done where the lease is still ours; returns how many were.
+
+    With ``conn``, run it first in the transaction that carries the effects, and roll back unless
+    the number is the expected one: it locks the rows.
+    """
+    if not ids:
+        return 0
+    return await db.execute(
+        f"""UPDATE {table.name}
+            SET state = 'done', finished_at = {db.dialect.now}, lease_token = NULL,
+                lease_until = NULL, last_error = NULL
+            WHERE id IN ({_marks(ids)}) AND lease_token = %s""",
+        [*ids, token],
+        purpose="work_complete",
+        conn=conn,
+    )
+
+
+async def retry(
+    db: Database,
+    table: WorkTable,
+    token: str,
+    ids: Sequence[int],
+    *,
+    error: str,
+    backoff: Backoff,
+) -> int:
+    """Put rows off where the lease is still ours; returns how many were."""
+    if not ids:
+        return 0
+    first_us, most_us = backoff.first_ms * 1000, backoff.most_ms * 1000
+    spread_us = random.randrange(first_us // 4 + 1)  # noqa: S311 - spreads retries
+    wait = (
+        "(CASE WHEN attempts > 20 OR (%s << (attempts - 1)) > %s THEN %s"
+        " ELSE (%s << (attempts - 1)) END + %s)"
+    )
+    return await db.execute(
+        f"""UPDATE {table.name}
+            SET lease_token = NULL, lease_until = NULL, last_error = %s,
+                next_attempt_at = {db.dialect.now_plus_us.format(wait)}
+            WHERE id IN ({_marks(ids)}) AND lease_token = %s""",
+        [error[:_ERROR_CHARACTERS], first_us, most_us, most_us, first_us, spread_us, *ids, token],
+        purpose="work_retry",
+    )
+
+
+async def count_due(db: Database, table: WorkTable, *, limit: int) -> int:
+    """How many rows are due, counted no further than ``limit``."""
+    rows = await db.fetch(
+        f"""SELECT COUNT(*) AS due FROM (
+              SELECT id FROM {table.name}
+              WHERE state = 'pending' AND next_attempt_at <= {db.dialect.now} LIMIT %s
+            ) AS found""",
+        [limit],
+        purpose="work_due",
+    )
+    return int(rows[0]["due"])
+
+
+async def purge_done(db: Database, table: WorkTable, *, older_than_s: int, limit: int) -> int:
+    """Delete up to ``limit`` rows that were done longer ago; returns how many it deleted."""
+    found = await db.fetch(
+        f"""SELECT id FROM {table.name}
+            WHERE state = 'done'
+              AND finished_at < {db.dialect.now_plus_us.format("%s")}
+            ORDER BY finished_at LIMIT %s""",
+        [-older_than_s * 1_000_000, limit],
+        purpose=_PURGE_PURPOSE,
+    )
+    ids = [int(row["id"]) for row in found]
+    if not ids:
+        return 0
+    return await db.execute(
+        f"DELETE FROM {table.name} WHERE id IN ({_marks(ids)})",
+        ids,
+        purpose=_PURGE_PURPOSE,
+    )
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join(["%s"] * len(values))

@@ -1,0 +1,89 @@
+"""Brings the schema up to date, guarded against two runners at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from tortoise import Tortoise
+from tortoise.connection import get_connection
+from tortoise.exceptions import DBConnectionError, OperationalError
+from tortoise.migrations.executor import MigrationExecutor
+
+from coordination.errors import DatabaseUnavailable
+from coordination.settings import Settings
+from models.database import tortoise_config
+
+__all__ = ["migrate", "pending_migrations"]
+
+_LOCK = "farmlokal.migrate"
+_LOCK_WAIT_S = 60
+
+
+async def migrate(settings: Settings) -> list[str]:
+    """Apply what is pending; returns the names applied. Safe to run from two places at once.
+
+    Raises ``DatabaseUnavailable`` when the database is away, or another runner holds the lock for
+    more than a minute.
+    """
+    config = tortoise_config(settings)
+    try:
+        await Tortoise.init(config=config, _enable_global_fallback=True)
+        async with _only_runner(settings):
+            executor = _executor(config)
+            pending = [step.migration.name for step in await executor.plan()]
+            await executor.migrate(direction="forward")
+            return pending
+    except (DBConnectionError, OperationalError, OSError) as error:
+        raise DatabaseUnavailable(
+            "The database is not reachable, or refused to migrate."
+        ) from error
+    finally:
+        await Tortoise.close_connections()
+
+
+async def pending_migrations(settings: Settings) -> list[str]:
+    """Names of migrations that have not been applied. Raises ``DatabaseUnavailable``."""
+    config = tortoise_config(settings)
+    try:
+        await Tortoise.init(config=config, _enable_global_fallback=True)
+        return [step.migration.name for step in await _executor(config).plan()]
+    except (DBConnectionError, OperationalError, OSError) as error:
+        raise DatabaseUnavailable("The database is not reachable.") from error
+    finally:
+        await Tortoise.close_connections()
+
+
+def _executor(config: dict[str, Any]) -> MigrationExecutor:
+    return MigrationExecutor(get_connection("default"), config["apps"])
+
+
+@asynccontextmanager
+async def _only_runner(settings: Settings) -> AsyncIterator[None]:
+    """Hold the server's named lock on a connection of its own; SQLite's file lock does for it."""
+    if settings.effective_database_url.startswith("sqlite"):
+        async with _file_lock(settings):
+            yield
+        return
+    client = get_connection("default")
+    async with client.acquire_connection() as connection, connection.cursor() as cursor:
+        await cursor.execute("SELECT GET_LOCK(%s, %s)", (_LOCK, _LOCK_WAIT_S))
+        (held,) = await cursor.fetchone()
+        if held != 1:
+            raise DatabaseUnavailable("Another process is migrating this database.")
+        try:
+            yield
+        finally:
+            await cursor.execute("SELECT RELEASE_LOCK(%s)", (_LOCK,))
+
+
+@asynccontextmanager
+async def _file_lock(settings: Settings) -> AsyncIterator[None]:
+    import fcntl
+
+    settings.farmlokal_home.mkdir(parents=True, exist_ok=True)
+    with (settings.farmlokal_home / "migrate.lock").open("w") as file:
+        await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,48 @@
+"""What the functions of this room work with, opened and closed once per process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coordination.cache import AnswerCache
+from coordination.cache_plane import CachePlane
+from coordination.clients import open_cache_client
+from coordination.hints import Enqueues, HintSender
+from coordination.rate_limit import RateLimiter
+from coordination.settings import Settings
+from models.database import Database, open_database
+
+__all__ = ["Resources", "open_resources"]
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """Database, cache and hints of one process."""
+
+    settings: Settings
+    db: Database
+    plane: CachePlane
+    cache: AnswerCache
+    limiter: RateLimiter
+    hints: HintSender
+
+    async def close(self) -> None:
+        """Send pending hints, then close everything. May be called twice."""
+        await self.hints.close()
+        await self.plane.close()
+        await self.db.close()
+
+
+async def open_resources(settings: Settings, broker: Enqueues) -> Resources:
+    """Open everything on the running loop. Servers that are away do not stop the start."""
+    plane = CachePlane(open_cache_client(settings), settings)
+    hints = HintSender(broker)
+    hints.start()
+    return Resources(
+        settings=settings,
+        db=await open_database(settings),
+        plane=plane,
+        cache=AnswerCache(plane),
+        limiter=RateLimiter(plane),
+        hints=hints,
+    )

@@ -1,0 +1,65 @@
+"""Deletes what outlived its retention: in small batches by index, a bounded number of them a run.
+
+Small batches keep locks short; what one run leaves, the next one takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from models import outbox
+from models.database import Database
+
+__all__ = ["purge_all", "purge_changes", "purge_idempotency_keys"]
+
+_BATCHES_PER_RUN: Final = 200
+
+
+async def purge_all(db: Database, batches: int = _BATCHES_PER_RUN) -> dict[str, int]:
+    """Purge every table with a retention, ``batches`` each at most; returns rows by table."""
+    purges: dict[str, Callable[[Database], Awaitable[int]]] = {
+        "outbox": outbox.purge,
+        "product_changes": purge_changes,
+        "idempotency_keys": purge_idempotency_keys,
+    }
+    deleted: dict[str, int] = {}
+    for table, purge in purges.items():
+        deleted[table] = 0
+        for _ in range(batches):
+            count = await purge(db)
+            deleted[table] += count
+            if count < db.settings.purge_batch:
+                break
+    return deleted
+
+
+async def purge_idempotency_keys(db: Database) -> int:
+    """Delete one batch of keys older than ``IDEMPOTENCY_TTL_S``, never one still running."""
+    running = f"(state = 'running' AND lease_until > {db.dialect.now})"
+    return await _purge(db, "idempotency_keys", db.settings.idempotency_ttl_s, f"NOT {running}")
+
+
+async def purge_changes(db: Database) -> int:
+    """Delete one batch of changes older than ``RETENTION_CHANGES_S``."""
+    return await _purge(db, "product_changes", db.settings.retention_changes_s, "1 = 1")
+
+
+async def _purge(db: Database, table: str, older_than_s: int, condition: str) -> int:
+    found = await db.fetch(
+        f"""SELECT id FROM {table}
+            WHERE created_at < {db.dialect.now_plus_us.format("%s")} AND {condition}
+            ORDER BY created_at LIMIT %s""",
+        [-older_than_s * 1_000_000, db.settings.purge_batch],
+        purpose="purge",
+    )
+    ids = [int(row["id"]) for row in found]
+    if not ids:
+        return 0
+    marks = ", ".join(["%s"] * len(ids))
+    return await db.execute(
+        # The condition again: a key may have been taken up anew since it was read.
+        f"DELETE FROM {table} WHERE id IN ({marks}) AND {condition}",
+        ids,
+        purpose="purge",
+    )
