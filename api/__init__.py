@@ -1,0 +1,1 @@
+"""The HTTP face: parses and answers; reads and writes through ``models`` and only enqueues."""

@@ -1,0 +1,78 @@
+"""The app: every operation, and what happens to requests that match none."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from sanic import HTTPResponse, Request, Sanic
+from sanic.config import Config
+
+from api import health, metrics
+from api.catalog import categories, farms, products
+from api.context import Web
+from api.endpoint import Limited, Route, serve, serve_fault
+from coordination.settings import Settings
+
+__all__ = ["ROUTES", "create_app"]
+
+ROUTES: Final[tuple[Route, ...]] = (
+    *products.ROUTES,
+    *categories.ROUTES,
+    *farms.ROUTES,
+    Route("GET", "/health/live", health.live, limited=Limited.NEVER),
+    Route("GET", "/health/ready", health.ready, limited=Limited.NEVER),
+    Route("GET", "/metrics", metrics.metrics, limited=Limited.NEVER),
+)
+
+
+def create_app(web: Web, name: str = "farmlokal") -> Sanic[Any, Any]:
+    """Wire the operations to ``web``. ``name`` must be unique within a process."""
+    app: Sanic[Any, Any] = Sanic(
+        name, config=_config(web.settings), configure_logging=False, dumps=None
+    )
+    by_path: dict[str, dict[str, Route]] = defaultdict(dict)
+    for route in ROUTES:
+        by_path[route.path][route.method] = route
+        if route.method == "GET":
+            by_path[route.path]["HEAD"] = route
+    for path, routes in by_path.items():
+        app.add_route(_handler(web, routes), path, methods=list(routes), name=_name(path))
+
+    async def refuse(request: Request, error: Exception) -> HTTPResponse:
+        return await serve_fault(web, request, error)
+
+    app.error_handler.add(Exception, refuse)
+    return app
+
+
+def _handler(
+    web: Web, routes: dict[str, Route]
+) -> Callable[..., Coroutine[Any, Any, HTTPResponse]]:
+    async def handle(request: Request, **values: Any) -> HTTPResponse:
+        return await serve(web, routes[request.method], request, values)
+
+    return handle
+
+
+def _name(path: str) -> str:
+    return path.strip("/").replace("/", "_").replace("<", "").replace(">", "")
+
+
+def _config(settings: Settings) -> Config:
+    config = Config()
+    config.update(
+        {
+            "ACCESS_LOG": False,
+            "AUTO_EXTEND": False,
+            "FALLBACK_ERROR_FORMAT": "json",
+            "KEEP_ALIVE_TIMEOUT": 75,
+            "MOTD": False,
+            "REQUEST_MAX_SIZE": settings.request_max_bytes,
+            "REQUEST_MAX_HEADER_SIZE": 16_384,
+            "REQUEST_TIMEOUT": settings.request_timeout_s,
+            "RESPONSE_TIMEOUT": settings.request_timeout_s,
+        }
+    )
+    return config

@@ -1,0 +1,1 @@
+"""Products, categories and farms over HTTP."""

@@ -1,0 +1,165 @@
+"""``/v1/products`` and ``/v1/products/{id}``."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from sanic import HTTPResponse
+
+from api.answers import cached_answer, live_answer
+from api.bodies import ProductCreate, ProductPatch, read_body
+from api.context import Call, Web
+from api.endpoint import Limited, Route
+from api.idempotent import Reply, Store, idempotent
+from api.parameters import Parameters, boolean, integer, one_of, path_uuid, text
+from coordination.settings import Settings
+from models.catalog import listing, product_writes, products
+from models.catalog.money import exponent_of
+from models.catalog.product_writes import Created, NewProduct
+from models.catalog.query import ListQuery, Order, Sort
+from models.database import Connection
+
+__all__ = ["LIST_PARAMETERS", "ROUTES"]
+
+LIST_PARAMETERS: Final = (
+    "category", "farm", "q", "min_price", "max_price", "in_stock", "sort", "order", "limit",
+    "cursor",
+)  # fmt: skip
+_SLUG_OR_ID: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_DECIMAL: Final = re.compile(r"(\d{1,13})(?:\.(\d{1,6}))?", re.ASCII)
+_DEFAULT_ORDER: Final = {
+    Sort.CREATED_AT: Order.DESC,
+    Sort.PRICE: Order.ASC,
+    Sort.NAME: Order.ASC,
+    Sort.RELEVANCE: Order.DESC,
+}
+
+
+async def list_products(web: Web, call: Call) -> HTTPResponse:
+    """A page of products, filtered and sorted."""
+    query = read_query(call.request.query_string, web.settings)
+    named_by_id = query.category is not None and query.category.isdigit()
+    if named_by_id:
+        query = await _with_slug(web, query)
+    fetched = await listing.fetch_list(web.resources, query, call.limit)
+    call.saw(fetched)
+    return cached_answer(call, web.settings, fetched)
+
+
+async def _with_slug(web: Web, query: ListQuery) -> ListQuery:
+    from dataclasses import replace
+
+    slug = await listing.category_slug(web.resources, int(query.category or 0))
+    return replace(query, category=slug)
+
+
+async def get_product(web: Web, call: Call, product_id: str) -> HTTPResponse:
+    """One product."""
+    wanted = path_uuid("product_id", product_id)
+    Parameters(call.request.query_string, []).check()
+    fetched = await products.fetch_product(web.resources, wanted, call.limit)
+    call.saw(fetched)
+    if not fetched.answer.found:
+        raise products.no_such_product(wanted)
+    return cached_answer(call, web.settings, fetched)
+
+
+async def create_product(web: Web, call: Call) -> HTTPResponse:
+    """Create a product; its answer can be stored under an ``Idempotency-Key``."""
+    Parameters(call.request.query_string, []).check()
+    body = read_body(call.request, ProductCreate)
+    fields = body.model_dump()
+    fields["currency"] = body.currency or web.settings.market_currency
+    new = NewProduct(**fields)
+
+    def reply(created: Created) -> Reply:
+        location = f"/v1/products/{created.product_id}"
+        return Reply(201, created.answer.body, {"location": location})
+
+    async def effect(store: Store) -> Reply:
+        async def keep(conn: Connection, created: Created) -> None:
+            await store(conn, reply(created))
+
+        return reply(await product_writes.create_product(web.resources, new, in_transaction=keep))
+
+    return await idempotent(web, call, effect)
+
+
+async def patch_product(web: Web, call: Call, product_id: str) -> HTTPResponse:
+    """Change a product by JSON merge patch."""
+    wanted = path_uuid("product_id", product_id)
+    Parameters(call.request.query_string, []).check()
+    patch = read_body(call.request, ProductPatch, patch=True).model_dump(exclude_unset=True)
+    if_match = call.request.headers.get("if-match")
+    answer = await product_writes.patch_product(web.resources, wanted, patch, if_match)
+    return live_answer(call, answer.body)
+
+
+async def delete_product(web: Web, call: Call, product_id: str) -> HTTPResponse:
+    """Delete a product."""
+    wanted = path_uuid("product_id", product_id)
+    Parameters(call.request.query_string, []).check()
+    if_match = call.request.headers.get("if-match")
+    await product_writes.delete_product(web.resources, wanted, if_match)
+    return HTTPResponse(None, 204, {"cache-control": "no-store"})
+
+
+def read_query(query_string: str, settings: Settings) -> ListQuery:
+    """The list query in its canonical form. Raises ``InvalidInput`` naming every fault."""
+    given = Parameters(query_string, LIST_PARAMETERS)
+    exponent = exponent_of(settings.market_currency)
+    q = given.read("q", text(200))
+    min_price = given.read("min_price", lambda value: _bound(value, exponent, up=True))
+    max_price = given.read("max_price", lambda value: _bound(value, exponent, up=False))
+    if min_price is not None and max_price is not None and min_price > max_price:
+        given.refuse("min_price", "must not exceed max_price")
+    sort = Sort(given.read("sort", one_of(Sort)) or (Sort.RELEVANCE if q else Sort.CREATED_AT))
+    order = Order(given.read("order", one_of(Order)) or _DEFAULT_ORDER[sort])
+    if sort is Sort.RELEVANCE and q is None:
+        given.refuse("sort", "relevance needs q")
+    if sort is Sort.RELEVANCE and order is Order.ASC:
+        given.refuse("order", "relevance is always desc: best matches first")
+    query = ListQuery(
+        category=given.read("category", _slug_or_id),
+        farm=given.read("farm", integer(1, 2**53 - 1)),
+        q=" ".join(q.lower().split()) if q else None,
+        min_price=min_price,
+        max_price=max_price,
+        in_stock=given.read("in_stock", boolean),
+        sort=sort,
+        order=order,
+        limit=given.read("limit", integer(1, 100)) or 20,
+        cursor=given.read("cursor", text(2_000)),
+    )
+    given.check()
+    return query
+
+
+def _slug_or_id(value: str) -> str:
+    if (
+        len(value) <= 80
+        and _SLUG_OR_ID.fullmatch(value)
+        and not (value.isdigit() and not 1 <= int(value) <= 2**53 - 1)
+    ):
+        return value
+    raise ValueError("must be the slug or the id of a category")
+
+
+def _bound(value: str, exponent: int, *, up: bool) -> int:
+    """Minor units of the market's currency; what it cannot express is rounded inwards."""
+    match = _DECIMAL.fullmatch(value)
+    if match is None:
+        raise ValueError("must be a decimal amount such as 2.50")
+    whole, fraction = match.group(1), (match.group(2) or "")
+    minor = int(whole + fraction[:exponent].ljust(exponent, "0"))
+    return minor + (1 if up and fraction[exponent:].strip("0") else 0)
+
+
+ROUTES: Final = (
+    Route("GET", "/v1/products", list_products, limited=Limited.WITH_READ),
+    Route("POST", "/v1/products", create_product, scope="catalog:write"),
+    Route("GET", "/v1/products/<product_id>", get_product, limited=Limited.WITH_READ),
+    Route("PATCH", "/v1/products/<product_id>", patch_product, scope="catalog:write"),
+    Route("DELETE", "/v1/products/<product_id>", delete_product, scope="catalog:write"),
+)

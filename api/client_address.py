@@ -1,0 +1,53 @@
+"""Whom a request comes from, behind properly configured proxies.
+
+``X-Forwarded-For`` is believed only from peers inside ``TRUSTED_PROXIES`` and read from the right:
+the first address that is no trusted proxy is the client. Anything further left was written by
+someone we do not know.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from coordination.settings import Network
+
+__all__ = ["client_address", "limit_identity"]
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Network]) -> str:
+    """The client's address as text; ``peer`` when nothing trustworthy says otherwise."""
+    address = _parse(peer)
+    if address is None or not forwarded_for or not _is_trusted(address, trusted):
+        return str(address) if address else peer
+    for hop in reversed(forwarded_for.split(",")):
+        nearer = _parse(hop.strip())
+        if nearer is None:
+            break
+        address = nearer
+        if not _is_trusted(nearer, trusted):
+            break
+    return str(address)
+
+
+def limit_identity(address: str) -> str:
+    """What the limiter counts: an IPv4 address, or the /64 an IPv6 client can choose from."""
+    parsed = _parse(address)
+    if isinstance(parsed, ipaddress.IPv6Address):
+        return f"addr:{ipaddress.ip_network((parsed, 64), strict=False)}"
+    return f"addr:{address}"
+
+
+def _parse(text: str) -> Address | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return mapped or address
+
+
+def _is_trusted(address: Address, trusted: Sequence[Network]) -> bool:
+    return any(address in network for network in trusted)

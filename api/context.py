@@ -1,0 +1,52 @@
+"""What a web process holds, and what one request carries while it is served."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import redis.asyncio as aioredis
+from sanic import Request
+
+from coordination.cache import Fetched
+from coordination.rate_limit import LimitRequest, Verdict
+from coordination.settings import Settings
+from models.api_key_cache import VerifiedKeys
+from models.api_keys import ApiKeyInfo
+from models.resources import Resources
+
+if TYPE_CHECKING:
+    from api.health import Readiness
+
+__all__ = ["Call", "Web"]
+
+
+@dataclass(frozen=True, slots=True)
+class Web:
+    """Opened once per process by ``api.server``."""
+
+    settings: Settings
+    resources: Resources
+    verified_keys: VerifiedKeys
+    queue: aioredis.Redis
+    readiness: Readiness
+
+
+@dataclass(slots=True)
+class Call:
+    """One request. ``verdict`` is filled by whoever asked the limiter."""
+
+    request: Request
+    request_id: str
+    address: str
+    limit: LimitRequest
+    key: ApiKeyInfo | None = None
+    verdict: Verdict | None = None
+    limiter_asked: bool = False
+    log_extra: dict[str, object] = field(default_factory=dict)
+
+    def saw(self, fetched: Fetched) -> None:
+        """Note the limiter's verdict that rode on a cached read."""
+        self.limiter_asked = True
+        self.verdict = fetched.verdict
+        self.log_extra["cache"] = fetched.outcome.value

@@ -1,0 +1,111 @@
+"""One web process: open, serve, drain, close.
+
+Single-process on purpose: a supervisor, not the framework, restarts what dies. Several processes
+may share one port (SO_REUSEPORT). On SIGTERM readiness fails first, then the socket closes, then
+requests in flight finish within a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from typing import Any
+
+from sanic import Sanic
+
+from api.app import create_app
+from api.context import Web
+from api.health import Readiness
+from coordination.clients import open_lock_client
+from coordination.jobs import open_broker
+from coordination.settings import Settings
+from models.api_key_cache import VerifiedKeys
+from models.resources import open_resources
+
+__all__ = ["close_web", "open_web", "run"]
+
+_log = logging.getLogger(__name__)
+
+
+async def open_web(settings: Settings) -> Web:
+    """Everything a web process holds. Servers that are away do not stop the start."""
+    resources = await open_resources(settings, open_broker(settings))
+    return Web(
+        settings=settings,
+        resources=resources,
+        verified_keys=VerifiedKeys(resources.db),
+        queue=open_lock_client(settings),
+        readiness=Readiness(),
+    )
+
+
+async def close_web(web: Web) -> None:
+    """Close what ``open_web`` opened. May be called twice."""
+    await web.resources.close()
+    await web.queue.aclose()
+
+
+async def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then drain and return."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    web = await open_web(settings)
+    app = create_app(web)
+    try:
+        server = await _listen(app, settings)
+        _log.info("Web ready", extra={"host": settings.host, "port": settings.port})
+        await stop.wait()
+        await _drain(web, app, server)
+    finally:
+        await close_web(web)
+    _log.info("Web stopped")
+
+
+async def _listen(app: Sanic[Any, Any], settings: Settings) -> Any:
+    listener = socket.create_server(
+        (settings.host, settings.port),
+        family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
+        reuse_port=True,
+        backlog=1024,
+    )
+    listener.setblocking(False)
+    # Sanic leaves its manual lifecycle untyped.
+    server: Any = await app.create_server(
+        sock=listener,
+        return_asyncio_server=True,
+        access_log=False,
+        backlog=1024,
+        asyncio_server_kwargs={"start_serving": False},
+    )
+    await server.startup()
+    await server.before_start()
+    await server.start_serving()
+    await server.after_start()
+    return server
+
+
+async def _drain(web: Web, app: Sanic[Any, Any], server: Any) -> None:
+    settings = web.settings
+    web.readiness.draining = True
+    _log.info("Web draining", extra={"delay_ms": settings.drain_delay_ms})
+    await asyncio.sleep(settings.drain_delay_ms / 1000)
+    closing = server.close()
+    try:
+        async with asyncio.timeout(settings.shutdown_timeout_s):
+            while server.connections:
+                for connection in list(server.connections):
+                    connection.close_if_idle()
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        _log.warning("Requests cut off", extra={"connections": len(server.connections)})
+        for connection in list(server.connections):
+            connection.abort()
+    if closing is not None:
+        closing.cancel()
+    await server.before_stop()
+    app.shutdown_tasks(1.0)
+    await server.after_stop()
