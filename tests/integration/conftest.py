@@ -1,0 +1,46 @@
+"""A process's resources on a migrated database of either kind, with a real cache."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import dramatiq
+import pytest
+
+from models.migrate import migrate
+from models.resources import Resources, open_resources
+from tests.databases import DATABASES, database_url, settings_for
+from tests.servers import PrivateRedis
+
+
+class HintLog:
+    """Stands where the broker does and keeps what was sent."""
+
+    def __init__(self) -> None:
+        self.messages: list[dramatiq.Message[Any]] = []
+
+    def enqueue(self, message: dramatiq.Message[Any]) -> None:
+        self.messages.append(message)
+
+
+@pytest.fixture
+def hint_log() -> HintLog:
+    """The hints that `db_resources` sends."""
+    return HintLog()
+
+
+@pytest.fixture(params=DATABASES)
+async def db_resources(
+    request: pytest.FixtureRequest, tmp_path: Path, fresh_redis: PrivateRedis, hint_log: HintLog
+) -> AsyncIterator[Resources]:
+    """Opened resources on MariaDB and on SQLite."""
+    url = database_url(request.param, tmp_path, request)
+    settings = settings_for(tmp_path, url, redis_url=fresh_redis.url)
+    await migrate(settings)
+    resources = await open_resources(settings, hint_log)
+    try:
+        yield resources
+    finally:
+        await resources.close()
