@@ -12,12 +12,12 @@ from coordination.settings import load_settings
 
 
 def main() -> int:
-    """Returns the exit code: 0 after a clean stop, 78 (EX_CONFIG) when settings are wrong."""
+    """Returns the exit code: 0 after a clean stop, 2 when settings are wrong."""
     try:
         settings = load_settings()
     except Misconfigured as error:
         print(error, file=sys.stderr)  # noqa: T201 - logging needs settings
-        return 78
+        return 2
     configure_logging("web", settings.log_level)
     prepare(settings)
     # Only now: importing the server imports the metrics, which need the directory.

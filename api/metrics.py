@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import cast
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 from sanic import HTTPResponse
 
@@ -18,45 +21,51 @@ from coordination.jobs import ALL_JOBS
 __all__ = ["metrics"]
 
 
+class _Now(Collector):
+    """Figures read for one scrape. No ``Gauge``: those would be kept in the shared directory."""
+
+    def __init__(self, families: list[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
 async def metrics(web: Web, call: Call) -> HTTPResponse:
     """Prometheus text. What cannot be read just now is left out, never guessed."""
     web.resources.db.observe_pool()
+    read = await asyncio.gather(_queues(web), _outbox(web))
     registry = CollectorRegistry()
-    await asyncio.gather(_queues(web, registry), _outbox(web, registry))
-    shared = CollectorRegistry()
-    MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
-    text = await asyncio.to_thread(generate_latest, shared)
+    registry.register(_Now([family for families in read for family in families]))
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    text = await asyncio.to_thread(generate_latest, registry)
     return HTTPResponse(
-        text + generate_latest(registry),
-        200,
-        {"cache-control": "no-store"},
-        "text/plain; version=0.0.4; charset=utf-8",
+        text, 200, {"cache-control": "no-store"}, "text/plain; version=0.0.4; charset=utf-8"
     )
 
 
-async def _queues(web: Web, registry: CollectorRegistry) -> None:
-    depth = Gauge("queue_depth", "Messages that wait, by queue.", ["queue"], registry=registry)
+async def _queues(web: Web) -> list[Metric]:
     try:
         async with web.queue.pipeline(transaction=False) as pipeline:
             for job in ALL_JOBS:
                 pipeline.llen(keys.broker_queue(job.queue))
             lengths = cast("list[int]", await pipeline.execute())
     except (RedisError, OSError):
-        registry.unregister(depth)
-        return
+        return []
+    depth = GaugeMetricFamily("queue_depth", "Messages that wait, by queue.", labels=["queue"])
     for job, length in zip(ALL_JOBS, lengths, strict=True):
-        depth.labels(job.queue).set(length)
+        depth.add_metric([job.queue], length)
+    return [depth]
 
 
-async def _outbox(web: Web, registry: CollectorRegistry) -> None:
-    db = web.resources.db
+async def _outbox(web: Web) -> list[Metric]:
     try:
-        rows = await db.fetch(
-            "SELECT COUNT(*) AS pending, MIN(created_at) AS oldest FROM"
-            " (SELECT created_at FROM outbox WHERE state = 'pending' LIMIT 10000) waiting",
+        rows = await web.resources.db.fetch(
+            "SELECT COUNT(*) AS pending FROM"
+            " (SELECT id FROM outbox WHERE state = 'pending' LIMIT 10000) waiting",
             purpose="metrics",
         )
     except DatabaseUnavailable:
-        return
-    pending = Gauge("outbox_pending", "Outbox rows not yet done (10000: more).", registry=registry)
-    pending.set(rows[0]["pending"])
+        return []
+    help_text = "Outbox rows not yet done; counted up to 10000."
+    return [GaugeMetricFamily("outbox_pending", help_text, value=rows[0]["pending"])]

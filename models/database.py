@@ -14,7 +14,7 @@ import random
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
@@ -125,6 +125,7 @@ class Database:
         self.dialect = dialect
         self.settings = settings
         self._closed = False
+        self._identified = dialect.is_sqlite
         self._heavy = asyncio.Semaphore(settings.search_concurrency)
 
     async def close(self) -> None:
@@ -148,6 +149,8 @@ class Database:
         ``QueryTooExpensive``. ``conn``: the transaction to read in. Raises
         ``DatabaseUnavailable`` when the database is away, too slow or gives no connection.
         """
+        if timeout_ms is not None and not self._identified:
+            await self.identify()
         text = sql if timeout_ms is None else self.dialect.limited(sql, timeout_ms)
         with _timed(purpose), self._translated(stopping=timeout_ms is not None):
             async with self._deadline(timeout_ms):
@@ -217,6 +220,14 @@ class Database:
         """Times and translates errors of Tortoise calls made inside."""
         with _timed(purpose), self._translated():
             yield
+
+    async def identify(self) -> None:
+        """Find out which server this is. Raises ``DatabaseUnavailable``, ``Misconfigured``."""
+        rows = await self.fetch("SELECT VERSION() AS version", purpose="identify")
+        version = str(rows[0]["version"])
+        self.dialect = MARIADB if "mariadb" in version.lower() else MYSQL
+        _require_version(version, self.dialect)
+        self._identified = True
 
     async def ping(self) -> bool:
         """Whether the database answered a trivial query in time."""
@@ -327,21 +338,16 @@ async def retrying(unit: Callable[[], Awaitable[T]], *, attempts: int = 4) -> T:
 async def open_database(settings: Settings) -> Database:
     """Connect, find out which server it is, and return the process's ``Database``.
 
-    A server that is away does not stop a process from starting: the dialect is then taken from
-    the URL and every call fails with ``DatabaseUnavailable`` until it is back.
+    A server that is away does not stop a process from starting: every call fails with
+    ``DatabaseUnavailable`` until it is back, and it is identified then.
     """
     await Tortoise.init(config=tortoise_config(settings), _enable_global_fallback=True)
     client = get_connection("default")
     if settings.effective_database_url.startswith("sqlite"):
         return Database(client, SQLITE, settings)
     database = Database(client, MARIADB, settings)
-    try:
-        rows = await database.fetch("SELECT VERSION() AS version", purpose="open")
-    except DatabaseUnavailable:
-        return database
-    version = str(rows[0]["version"])
-    database.dialect = MARIADB if "mariadb" in version.lower() else MYSQL
-    _require_version(version, database.dialect)
+    with suppress(DatabaseUnavailable):
+        await database.identify()
     return database
 
 
