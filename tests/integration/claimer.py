@@ -29,6 +29,8 @@ async def main() -> None:
                 sys.exit("a lease was lost though nobody waited so long")
             if told and not claimed.entries and not await outbox.count_due(db, 1):
                 break
+            # SQLite's write lock is not fair: without a pause the last holder takes it again.
+            await asyncio.sleep(0.005)
     finally:
         await db.close()
     sys.stdout.write(json.dumps(mine))

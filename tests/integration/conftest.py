@@ -8,11 +8,19 @@ from typing import Any
 
 import dramatiq
 import pytest
+from tortoise.backends.base.executor import EXECUTOR_CACHE
 
 from models.migrate import migrate
 from models.resources import Resources, open_resources
 from tests.databases import DATABASES, database_url, settings_for
 from tests.servers import PrivateRedis
+
+
+@pytest.fixture(autouse=True)
+def _statements_of_one_dialect() -> None:
+    # Tortoise keeps generated statements by connection name for the life of the process; here one
+    # process uses both dialects under the same name, which no process of ours does.
+    EXECUTOR_CACHE.clear()
 
 
 class HintLog:

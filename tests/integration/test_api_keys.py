@@ -140,9 +140,7 @@ async def test_equal_keys_at_once_share_a_query_and_one_leaving_harms_none(
     assert queries == [key]
 
 
-async def test_forged_keys_drive_out_no_valid_one(
-    db: Database, queries: list[str]
-) -> None:
+async def test_forged_keys_drive_out_no_valid_one(db: Database, queries: list[str]) -> None:
     verified = VerifiedKeys(db, capacity=3)
     key, info = await api_keys.create(db, "shop", ["ops:read"])
     await verified.find(key)

@@ -194,10 +194,12 @@ async def test_claiming_processes_share_no_row_while_writers_write(
             if claimer.returncode is None:
                 claimer.kill()
     assert [claimer.returncode for claimer in claimers] == [0, 0, 0], said
-    taken = [row_id for output, _ in said for row_id in json.loads(output)]
-    assert sorted(taken) == sorted(row_id for ids in written for row_id in ids)
+    taken = [json.loads(output) for output, _ in said]
+    assert sorted(row_id for ids in taken for row_id in ids) == sorted(
+        row_id for ids in written for row_id in ids
+    )
     # A race in which one process took all proves nothing.
-    assert all(json.loads(output) for output, _ in said)
+    assert sum(map(bool, taken)) >= 2
 
 
 async def test_purging_deletes_old_done_rows_and_nothing_else(db: Database) -> None:
