@@ -318,11 +318,19 @@ def _operational(error: Exception, *, stopping: bool) -> Exception:
     if code in _RETRY_TRANSACTION or "database is locked" in text or "database table is" in text:
         DATABASE_FAULTS.labels("lock").inc()
         return _TransactionConflict("Another writer held the same rows.")
-    if isinstance(error, DBConnectionError) or code in _AWAY or code is None:
+    # Drivers raise connection faults without a number; SQLite has no numbers at all.
+    unnumbered = code is None and not _is_sqlite_defect(text)
+    if isinstance(error, DBConnectionError) or code in _AWAY or unnumbered:
         DATABASE_FAULTS.labels("away").inc()
         return DatabaseUnavailable("The database is not reachable.")
     # A statement of ours is wrong: a defect, shown as such and never as "try again".
     return error
+
+
+def _is_sqlite_defect(text: str) -> bool:
+    return any(
+        sign in text for sign in ("syntax error", "no such column", "has no column", "near ")
+    )
 
 
 async def retrying(unit: Callable[[], Awaitable[T]], *, attempts: int = 4) -> T:

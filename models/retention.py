@@ -46,11 +46,11 @@ async def purge_changes(db: Database) -> int:
 
 
 async def _purge(db: Database, table: str, older_than_s: int, condition: str) -> int:
+    outlived = f"created_at < {db.dialect.now_plus_us.format('%s')} AND {condition}"
+    age_us = -older_than_s * 1_000_000
     found = await db.fetch(
-        f"""SELECT id FROM {table}
-            WHERE created_at < {db.dialect.now_plus_us.format("%s")} AND {condition}
-            ORDER BY created_at LIMIT %s""",
-        [-older_than_s * 1_000_000, db.settings.purge_batch],
+        f"SELECT id FROM {table} WHERE {outlived} ORDER BY created_at LIMIT %s",
+        [age_us, db.settings.purge_batch],
         purpose="purge",
     )
     ids = [int(row["id"]) for row in found]
@@ -59,7 +59,7 @@ async def _purge(db: Database, table: str, older_than_s: int, condition: str) ->
     marks = ", ".join(["%s"] * len(ids))
     return await db.execute(
         # The condition again: a key may have been taken up anew since it was read.
-        f"DELETE FROM {table} WHERE id IN ({marks}) AND {condition}",
-        ids,
+        f"DELETE FROM {table} WHERE id IN ({marks}) AND {outlived}",
+        [*ids, age_us],
         purpose="purge",
     )

@@ -6,14 +6,17 @@ read and its first write; BEGIN IMMEDIATE waits for ``busy_timeout`` instead.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
+from contextlib import suppress
 
-from tortoise.backends.base.client import TransactionContext
+from tortoise.backends.base.client import TransactionalDBClient, TransactionContext
 from tortoise.backends.sqlite.client import (
     SqliteClient,
     SqliteTransactionContext,
     SqliteTransactionWrapper,
 )
+from tortoise.connection import get_connections
 from tortoise.exceptions import OperationalError
 
 
@@ -28,11 +31,38 @@ class ImmediateTransaction(SqliteTransactionWrapper):
             raise OperationalError(error) from error
 
 
+class ImmediateTransactionContext(SqliteTransactionContext):
+    """Leaves the process's one connection usable when a transaction could not begin.
+
+    Tortoise's own context keeps the connection's lock when ``begin`` raises.
+    """
+
+    async def __aenter__(self) -> TransactionalDBClient:
+        await self._trxlock.acquire()
+        try:
+            await self.ensure_connection()
+        except BaseException:
+            self._trxlock.release()
+            raise
+        self.token = get_connections().set(self.connection_name, self.connection)
+        try:
+            await self.connection.begin()
+        except BaseException:
+            # A cancelled BEGIN may go through behind our back; without one this does nothing.
+            with suppress(sqlite3.Error):
+                await asyncio.shield(self.connection._connection.rollback())
+            get_connections().reset(self.token)
+            self._trxlock.release()
+            raise
+        connection: TransactionalDBClient = self.connection
+        return connection
+
+
 class ImmediateSqliteClient(SqliteClient):
     """SQLite for several processes on one file."""
 
     def _in_transaction(self) -> TransactionContext:
-        return SqliteTransactionContext(ImmediateTransaction(self), self._lock)
+        return ImmediateTransactionContext(ImmediateTransaction(self), self._lock)
 
 
 client_class = ImmediateSqliteClient
