@@ -10,6 +10,7 @@ from coordination.clients import open_cache_client
 from coordination.hints import Enqueues, HintSender
 from coordination.rate_limit import RateLimiter
 from coordination.settings import Settings
+from models.catalog.slug_memory import SlugMemory
 from models.database import Database, open_database
 
 __all__ = ["Resources", "open_resources"]
@@ -25,6 +26,7 @@ class Resources:
     cache: AnswerCache
     limiter: RateLimiter
     hints: HintSender
+    slugs: SlugMemory
 
     async def close(self) -> None:
         """Send pending hints, then close everything. May be called twice."""
@@ -45,4 +47,5 @@ async def open_resources(settings: Settings, broker: Enqueues) -> Resources:
         cache=AnswerCache(plane),
         limiter=RateLimiter(plane),
         hints=hints,
+        slugs=SlugMemory(),
     )

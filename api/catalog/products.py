@@ -15,6 +15,7 @@ from api.idempotent import Reply, Store, idempotent
 from api.parameters import Parameters, boolean, integer, one_of, path_uuid, text
 from coordination.settings import Settings
 from models.catalog import listing, product_writes, products
+from models.catalog.category_slugs import fetch_list_by_id
 from models.catalog.money import exponent_of
 from models.catalog.product_writes import Created, NewProduct
 from models.catalog.query import ListQuery, Order, Sort
@@ -39,19 +40,13 @@ _DEFAULT_ORDER: Final = {
 async def list_products(web: Web, call: Call) -> HTTPResponse:
     """A page of products, filtered and sorted."""
     query = read_query(call.request.query_string, web.settings)
-    named_by_id = query.category is not None and query.category.isdigit()
-    if named_by_id:
-        query = await _with_slug(web, query)
-    fetched = await listing.fetch_list(web.resources, query, call.limit)
+    if query.category is not None and query.category.isdigit():
+        category_id = int(query.category)
+        fetched = await fetch_list_by_id(web.resources, query, category_id, call.limit)
+    else:
+        fetched = await listing.fetch_list(web.resources, query, call.limit)
     call.saw(fetched)
     return cached_answer(call, web.settings, fetched)
-
-
-async def _with_slug(web: Web, query: ListQuery) -> ListQuery:
-    from dataclasses import replace
-
-    slug = await listing.category_slug(web.resources, int(query.category or 0))
-    return replace(query, category=slug)
 
 
 async def get_product(web: Web, call: Call, product_id: str) -> HTTPResponse:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["exponent_of", "format_price", "is_currency", "parse_price"]
+__all__ = ["CURRENCIES", "exponent_of", "format_price", "is_currency", "parse_price"]
 
 MAX_MINOR: Final = 10**15
 _DECIMAL: Final = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?")
@@ -28,6 +28,8 @@ _EXPONENTS: Final[dict[str, int]] = {
         2,
     ),
 }
+
+CURRENCIES: Final = tuple(sorted(_EXPONENTS))
 
 
 def is_currency(code: str) -> bool:
