@@ -1,0 +1,48 @@
+"""All commands put together."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
+from ops.cli.doctor import doctor_command
+from ops.cli.keys import keys_app
+from ops.cli.migrate import migrate_command
+from ops.cli.seed import seed_command
+from ops.cli.up import up_command
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="farmlokal",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Operate a FarmLokal backend. Settings come from the environment or .env.",
+    epilog="Ends with 0 when done, 1 when it or a check failed, 2 for wrong usage or settings,"
+    " 3 when the database or Redis is away.",
+)
+app.command("up")(up_command)
+app.command("migrate")(migrate_command)
+app.command("seed")(seed_command)
+app.add_typer(keys_app, name="keys")
+app.command("doctor")(doctor_command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(version("farmlokal"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """What every command shares."""

@@ -1,0 +1,241 @@
+"""`farmlokal up`: the whole system on one machine, from an empty directory to Ctrl-C.
+
+It owns the order: port, Redis, schema, catalogue, key, processes, readiness; then it tends them
+until it is told to stop, and stops all of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from types import FrameType
+from typing import Final
+
+from coordination.errors import FarmLokalError, Unavailable
+from coordination.settings import Settings
+from models.migrate import migrate
+from ops.announcing import Announces
+from ops.child_log import ChildLog
+from ops.embedded_redis import URL_FILE, answers
+from ops.home import Home
+from ops.seed.seeding import seed_catalogue, void_caches
+from ops.seed.store import Phase, Progress
+from ops.stack import (
+    Stack,
+    catalogue_is_empty,
+    check_port,
+    demo_key,
+    example_farm,
+    is_ready,
+    plan_stack,
+    server_name,
+)
+from ops.supervisor import Supervisor
+
+__all__ = ["NotReady", "UpOptions", "run_stack"]
+
+_REDIS_DEADLINE_S: Final = 15.0
+_READY_DEADLINE_S: Final = 60.0
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+Seeding = Callable[[int], AbstractContextManager[tuple[Progress, Phase]]]
+"""Opens a display of the loading of so many products."""
+
+
+class NotReady(FarmLokalError):
+    """The processes were started but the API did not become ready."""
+
+
+class RedisUnreachable(Unavailable):
+    """The Redis that was named does not answer, or the embedded one does not start."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """``products`` are loaded when the catalogue is empty; 0 loads none."""
+
+    products: int
+    seed: int
+    verbose: bool
+
+
+class _Signals:
+    """SIGINT, SIGTERM and SIGHUP: the first stops, the second hurries.
+
+    Until ``settle`` they interrupt whatever is going on, as nothing is being served yet.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._interrupting = True
+
+    def __enter__(self) -> _Signals:
+        self._before = {number: signal.signal(number, self._note) for number in _STOPPING}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def settle(self) -> None:
+        """From here on they only count."""
+        self._interrupting = False
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self._interrupting:
+            self._interrupting = False
+            raise KeyboardInterrupt
+
+    def stopping(self) -> bool:
+        return self.count >= 1
+
+    def hurry(self) -> bool:
+        return self.count >= 2
+
+
+def run_stack(
+    given: Settings,
+    options: UpOptions,
+    announce: Announces,
+    seeding: Seeding,
+) -> None:
+    """Start everything, serve until SIGINT or SIGTERM, stop everything.
+
+    Raises ``PortTaken``, ``AlreadyRunning``, ``Misconfigured``, ``Unavailable`` or ``NotReady``,
+    each after everything that had been started is stopped.
+    """
+    with ExitStack() as closing:
+        home = closing.enter_context(Home(given.farmlokal_home))
+        check_port(given.host, given.port)
+        announce("starting", f"FarmLokal in {home.path}", home=home.path)
+        stack = plan_stack(given, home)
+        log = ChildLog(home.logs, verbose=options.verbose, plain={"redis"})
+        signals = closing.enter_context(_Signals())
+        supervisor = Supervisor(
+            on_line=log.write, say=lambda text: announce("process", f"  {text}", message=text)
+        )
+        try:
+            _start(stack, options, home, supervisor, announce, seeding)
+            signals.settle()
+            _await_ready(stack, supervisor, signals, log, announce)
+            if not signals.stopping():
+                _welcome(stack, home, announce)
+                supervisor.run(signals.stopping)
+        except KeyboardInterrupt:
+            pass
+        finally:
+            signals.settle()
+            announce("stopping", "Stopping")
+            supervisor.stop(signals.hurry)
+            (home.path / URL_FILE).unlink(missing_ok=True)
+            announce("stopped", "Stopped; nothing is left running")
+
+
+def _start(
+    stack: Stack,
+    options: UpOptions,
+    home: Home,
+    supervisor: Supervisor,
+    announce: Announces,
+    seeding: Seeding,
+) -> None:
+    settings = stack.settings
+    _start_redis(stack, supervisor, announce)
+    if stack.redis is not None:
+        home.write_secret(URL_FILE, settings.redis_url)
+    applied = asyncio.run(migrate(settings))
+    database = server_name(settings.effective_database_url)
+    note = f"migrated ({', '.join(applied)})" if applied else "up to date"
+    announce("database", f"  database   {database}, {note}", database=database, applied=applied)
+    if options.products and asyncio.run(catalogue_is_empty(settings)):
+        with seeding(options.products) as (progress, phase):
+            report = seed_catalogue(
+                settings, count=options.products, seed=options.seed, progress=progress, phase=phase
+            )
+        asyncio.run(void_caches(settings))
+        announce(
+            "seeded",
+            f"  catalogue  {report.added:,} products of real foods at real markets,"
+            f" prices made up, in {report.duration_s:.1f} s",
+            products=report.added,
+            duration_s=round(report.duration_s, 3),
+        )
+    for program in stack.programs:
+        supervisor.start(program)
+    names = ", ".join(supervisor.pids)
+    announce("started", f"  processes  {names}", pids=supervisor.pids)
+
+
+def _start_redis(stack: Stack, supervisor: Supervisor, announce: Announces) -> None:
+    settings = stack.settings
+    if stack.redis is not None:
+        supervisor.start(stack.redis)
+        shown = f"{server_name(settings.redis_url)}, embedded ({stack.redis_binary})"
+    else:
+        shown = server_name(settings.effective_queue_redis_url)
+    for url in dict.fromkeys(
+        (settings.effective_queue_redis_url, settings.effective_cache_redis_url)
+    ):
+        if not answers(url, _REDIS_DEADLINE_S if stack.redis else 3.0):
+            raise RedisUnreachable(f"Redis at {server_name(url)} does not answer.")
+    announce("redis", f"  redis      {shown}", redis=server_name(settings.redis_url))
+
+
+def _await_ready(
+    stack: Stack, supervisor: Supervisor, signals: _Signals, log: ChildLog, announce: Announces
+) -> None:
+    settings = stack.settings
+    started = time.monotonic()
+
+    def settled() -> bool:
+        late = time.monotonic() - started > _READY_DEADLINE_S
+        return late or is_ready(settings.host, settings.port)
+
+    if supervisor.run(signals.stopping, settled):
+        waited_s = time.monotonic() - started
+        if waited_s > _READY_DEADLINE_S:
+            raise NotReady(
+                f"The API was not ready within {_READY_DEADLINE_S:g} s."
+                f" The end of {log.file('web')}:\n{log.tail('web')}"
+            )
+        announce("ready", f"  ready      after {waited_s:.1f} s", duration_s=round(waited_s, 3))
+
+
+def _welcome(stack: Stack, home: Home, announce: Announces) -> None:
+    settings = stack.settings
+    key = asyncio.run(demo_key(settings, home))
+    base = f"http://127.0.0.1:{settings.port}"
+    farm, category = asyncio.run(example_farm(settings)) or (1, "fruits-and-fruit-juices")
+    body = (
+        f'{{"sku": "EGGS-12", "name": "Duck eggs", "category": "{category}", "farm": {farm},'
+        ' "price": "4.50", "unit": "dozen", "stock": 30}'
+    )
+    announce(
+        "serving",
+        f"""
+  products   {base}/v1/products?limit=5
+  docs       {base}/docs
+  health     {base}/health/ready
+  metrics    {base}/metrics
+  demo key   {key}
+  logs       {home.logs}
+
+  curl '{base}/v1/products?limit=5'
+  curl -X POST {base}/v1/products -H 'Authorization: Bearer {key}' \\
+       -H 'Content-Type: application/json' -H 'Idempotency-Key: "eggs-1"' \\
+       -d '{body}'
+
+Ctrl-C stops everything.""",
+        url=f"{base}/v1/products?limit=5",
+        docs=f"{base}/docs",
+        health=f"{base}/health/ready",
+        metrics=f"{base}/metrics",
+        api_key=key,
+        logs=home.logs,
+    )
