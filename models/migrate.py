@@ -31,6 +31,7 @@ async def migrate(settings: Settings) -> list[str]:
     config = tortoise_config(settings)
     try:
         await Tortoise.init(config=config, _enable_global_fallback=True)
+        await _require_answer()
         async with _only_runner(settings):
             executor = _executor(config)
             pending = [step.migration.name for step in await executor.plan()]
@@ -49,11 +50,17 @@ async def pending_migrations(settings: Settings) -> list[str]:
     config = tortoise_config(settings)
     try:
         await Tortoise.init(config=config, _enable_global_fallback=True)
+        await _require_answer()
         return [step.migration.name for step in await _executor(config).plan()]
     except (DBConnectionError, OperationalError, OSError) as error:
         raise DatabaseUnavailable("The database is not reachable.") from error
     finally:
         await Tortoise.close_connections()
+
+
+async def _require_answer() -> None:
+    # Tortoise's recorder takes a database that is away for one without any migration.
+    await get_connection("default").execute_query("SELECT 1")
 
 
 def _executor(config: dict[str, Any]) -> MigrationExecutor:

@@ -1,0 +1,71 @@
+"""Migrations: guarded, repeatable, and honest about a database that is not there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from coordination.errors import DatabaseUnavailable
+from models.migrate import migrate, pending_migrations
+from tests.databases import settings_for
+from tests.ports import free_port
+
+_RUNNER = """
+import asyncio, sys
+from pathlib import Path
+from coordination.settings import load_settings
+from models.migrate import migrate
+settings = load_settings(database_url=sys.argv[1], farmlokal_home=Path(sys.argv[2]))
+print(asyncio.run(migrate(settings)))
+"""
+
+
+def test_two_runners_at_once_apply_each_migration_once(fresh_database: str, tmp_path: Path) -> None:
+    """Two deploys that begin together must not trip over each other's DDL."""
+    command = [sys.executable, "-c", _RUNNER, fresh_database, str(tmp_path)]
+    runners = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = [runner.communicate(timeout=60) for runner in runners]
+    assert [runner.returncode for runner in runners] == [0, 0], outputs
+    assert sorted(out.strip() for out, _ in outputs) == ["['0001_catalogue']", "[]"]
+
+
+async def test_nothing_is_pending_afterwards(fresh_database: str, tmp_path: Path) -> None:
+    """What `doctor` and readiness rely on."""
+    settings = settings_for(tmp_path, fresh_database)
+    assert await pending_migrations(settings) == ["0001_catalogue"]
+    await migrate(settings)
+    assert await pending_migrations(settings) == []
+
+
+@pytest.mark.parametrize("ask", [migrate, pending_migrations])
+async def test_a_database_that_is_away_is_said_to_be_away(ask: object, tmp_path: Path) -> None:
+    """ "Everything is pending" would send an operator to migrate instead of to the server."""
+    settings = settings_for(
+        tmp_path, f"mysql://root@127.0.0.1:{free_port()}/x", database_connect_timeout_ms=1000
+    )
+    with pytest.raises(DatabaseUnavailable):
+        await ask(settings)  # type: ignore[operator]
+
+
+def test_a_missing_directory_ends_with_an_error_and_not_with_a_hang(tmp_path: Path) -> None:
+    """A typo in a SQLite path must not leave a process that never ends."""
+    url = f"sqlite:///{tmp_path / 'missing' / 'x.db'}"
+    command = [sys.executable, "-c", _RUNNER, url, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 1
+    assert "DatabaseUnavailable" in ended.stderr
+
+
+async def test_migrating_twice_from_one_process_is_quiet(
+    fresh_database: str, tmp_path: Path
+) -> None:
+    """`farmlokal migrate` runs before every deploy, mostly with nothing to do."""
+    settings = settings_for(tmp_path, fresh_database)
+    first, second = await migrate(settings), await migrate(settings)
+    assert (first, second) == (["0001_catalogue"], [])
