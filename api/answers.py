@@ -13,7 +13,7 @@ from coordination.cache_entry import strong_etag
 from coordination.rate_limit import Verdict
 from coordination.settings import Settings
 
-__all__ = ["JSON", "cached_answer", "limiter_headers", "live_answer"]
+__all__ = ["JSON", "cached_answer", "fixed_answer", "limiter_headers", "live_answer"]
 
 JSON: Final = "application/json"
 _CACHE_STATUS: Final = {
@@ -54,11 +54,20 @@ def live_answer(
     return _conditional(call, body, etag, complete)
 
 
-def _conditional(call: Call, body: bytes, etag: str, headers: dict[str, str]) -> HTTPResponse:
+def fixed_answer(
+    call: Call, body: bytes, etag: str, headers: dict[str, str], media_type: str
+) -> HTTPResponse:
+    """What is the same for the life of the process: 200, or 304 when the client has it."""
+    return _conditional(call, body, etag, {"etag": etag, **headers}, media_type)
+
+
+def _conditional(
+    call: Call, body: bytes, etag: str, headers: dict[str, str], media_type: str = JSON
+) -> HTTPResponse:
     wanted = call.request.headers.get("if-none-match")
     if wanted is not None and call.request.method in {"GET", "HEAD"} and _lists(wanted, etag):
         return HTTPResponse(None, 304, headers)
-    return HTTPResponse(body, 200, headers, JSON)
+    return HTTPResponse(body, 200, headers, media_type)
 
 
 _ENTITY_TAG: Final = re.compile(r'(?:W/)?("[^"]*")')

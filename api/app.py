@@ -7,12 +7,15 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from sanic import HTTPResponse, Request, Sanic
+from sanic.compat import Header
 from sanic.config import Config
+from sanic.exceptions import BadRequest
 
 from api import health, metrics
 from api.catalog import categories, farms, products
 from api.context import Web
 from api.endpoint import Limited, Route, serve, serve_fault
+from api.openapi import pages
 from coordination.settings import Settings
 
 __all__ = ["ROUTES", "create_app"]
@@ -24,13 +27,19 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/health/live", health.live, limited=Limited.NEVER),
     Route("GET", "/health/ready", health.ready, limited=Limited.NEVER),
     Route("GET", "/metrics", metrics.metrics, limited=Limited.NEVER),
+    *pages.ROUTES,
 )
 
 
 def create_app(web: Web, name: str = "farmlokal") -> Sanic[Any, Any]:
     """Wire the operations to ``web``. ``name`` must be unique within a process."""
     app: Sanic[Any, Any] = Sanic(
-        name, config=_config(web.settings), configure_logging=False, dumps=None
+        name,
+        config=_config(web.settings),
+        configure_logging=False,
+        dumps=None,
+        request_class=_Request,
+        strict_slashes=True,
     )
     by_path: dict[str, dict[str, Route]] = defaultdict(dict)
     for route in ROUTES:
@@ -45,6 +54,24 @@ def create_app(web: Web, name: str = "farmlokal") -> Sanic[Any, Any]:
 
     app.error_handler.add(Exception, refuse)
     return app
+
+
+class _Request(Request):
+    """A request that can be made up after its URL was found to be unreadable.
+
+    Sanic answers such a fault by a request without a method, made from the same URL, which fails
+    again: the client gets no answer and the log a stack trace.
+    """
+
+    def __init__(
+        self, url_bytes: bytes, headers: Header, version: str, method: str, *args: Any, **rest: Any
+    ) -> None:
+        try:
+            super().__init__(url_bytes, headers, version, method, *args, **rest)
+        except BadRequest:
+            if method != "NONE":
+                raise
+            super().__init__(b"*", headers, version, method, *args, **rest)
 
 
 def _handler(

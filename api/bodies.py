@@ -6,14 +6,30 @@ validation library's would leak its own vocabulary.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import orjson
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from sanic import Request
 
+from api.body_fields import (
+    Attributes,
+    CategoryRef,
+    Currency,
+    Description,
+    ExternalId,
+    Id,
+    Latitude,
+    Longitude,
+    Name,
+    Place,
+    Price,
+    Sku,
+    Slug,
+    Stock,
+    Unit,
+)
 from api.problems import HttpProblem
 from coordination.errors import FieldError, InvalidInput
 
@@ -30,55 +46,7 @@ __all__ = [
 B = TypeVar("B", bound=BaseModel)
 MERGE_PATCH: Final = "application/merge-patch+json"
 _JSON: Final = "application/json"
-_FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
-_LINE_BREAK: Final = re.compile(r"[\t\n\r]")
-
-
-def _paragraph(value: str) -> str:
-    if _FORBIDDEN.search(value):
-        raise ValueError("must not contain control characters")
-    return value
-
-
-def _line(value: str) -> str:
-    if _FORBIDDEN.search(value) or _LINE_BREAK.search(value):
-        raise ValueError("must not contain control characters")
-    if value != value.strip() or not value:
-        raise ValueError("must not be empty, nor begin or end with spaces")
-    return value
-
-
-def _attributes(value: dict[str, Any]) -> dict[str, Any]:
-    if len(orjson.dumps(value)) > 16_384:
-        raise ValueError("must stay below 16384 bytes")
-    return value
-
-
-_Line = AfterValidator(_line)
-Sku = Annotated[str, Field(min_length=1, max_length=64, examples=["EGGS-12"]), _Line]
-Name = Annotated[str, Field(min_length=1, max_length=200, examples=["Duck eggs"]), _Line]
-Place = Annotated[str, Field(min_length=1, max_length=120), _Line]
-Slug = Annotated[
-    str, Field(min_length=1, max_length=80, pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", examples=["eggs"])
-]
-Id = Annotated[int, Field(ge=1, le=2**53 - 1)]
-Description = Annotated[str, Field(max_length=5_000), AfterValidator(_paragraph)]
-CategoryRef = Annotated[Id | Slug, Field(description="The category's slug or id.")]
-Price = Annotated[
-    str,
-    Field(
-        pattern=r"^[0-9]{1,13}(\.[0-9]{1,6})?$",
-        examples=["4.50"],
-        description="A decimal string; no more decimals than the currency has.",
-    ),
-]
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", examples=["USD"], description="ISO 4217.")]
-Unit = Annotated[str, Field(min_length=1, max_length=64), _Line]
-Stock = Annotated[int, Field(ge=0, le=2**31 - 1)]
-Attributes = Annotated[dict[str, Any], AfterValidator(_attributes)]
-Latitude = Annotated[float, Field(ge=-90, le=90)]
-Longitude = Annotated[float, Field(ge=-180, le=180)]
-ExternalId = Annotated[str, Field(min_length=1, max_length=64), _Line]
+_MOST_ERRORS: Final = 20
 
 
 class _Body(BaseModel):
@@ -130,7 +98,7 @@ class CategoryPatch(_Body):
 
 
 class FarmCreate(_Body):
-    """A farm or market."""
+    """A farm or market; latitude and longitude come together or not at all."""
 
     name: Name
     city: Place
@@ -203,6 +171,9 @@ def _field_errors(error: ValidationError, document: object) -> list[FieldError]:
         if isinstance(document, dict) and pointer == "/category" and item["type"] != "missing":
             text = "must be the slug or the id of a category"
         found.setdefault(pointer, FieldError("pointer", pointer, text))
+        if len(found) == _MOST_ERRORS:
+            # A body of nothing but unknown members must not come back many times its size.
+            break
     return list(found.values())
 
 

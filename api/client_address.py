@@ -37,7 +37,7 @@ def limit_identity(address: str) -> str:
     parsed = _parse(address)
     if isinstance(parsed, ipaddress.IPv6Address):
         return f"addr:{ipaddress.ip_network((parsed, 64), strict=False)}"
-    return f"addr:{address}"
+    return f"addr:{parsed or address}"
 
 
 def _parse(text: str) -> Address | None:

@@ -17,6 +17,7 @@ from models.resources import Resources
 
 if TYPE_CHECKING:
     from api.health import Readiness
+    from api.openapi.pages import Pages
 
 __all__ = ["Call", "Web"]
 
@@ -30,6 +31,7 @@ class Web:
     verified_keys: VerifiedKeys
     queue: aioredis.Redis
     readiness: Readiness
+    pages: Pages
 
 
 @dataclass(slots=True)
@@ -48,5 +50,5 @@ class Call:
     def saw(self, fetched: Fetched) -> None:
         """Note the limiter's verdict that rode on a cached read."""
         self.limiter_asked = True
-        self.verdict = fetched.verdict
+        self.verdict = fetched.verdict or self.limit.note.verdict
         self.log_extra["cache"] = fetched.outcome.value

@@ -64,7 +64,8 @@ async def serve(web: Web, route: Route, request: Request, values: dict[str, Any]
     """Run one operation for one request; every exception becomes a problem."""
 
     async def act(call: Call) -> HTTPResponse:
-        await identify(web, call, needed=route.scope is not None)
+        if route.limited is not Limited.NEVER:
+            await identify(web, call, needed=route.scope is not None)
         if route.limited is Limited.BEFORE:
             await _ask_limiter(web, call)
         if route.scope is not None:
@@ -92,9 +93,7 @@ async def _observed(
 ) -> HTTPResponse:
     started = time.perf_counter()
     request_id = _accepted_id(request.headers.get("x-request-id"))
-    address = client_address(
-        request.ip, request.headers.get("x-forwarded-for"), web.settings.trusted_proxies
-    )
+    address = client_address(request.ip, _forwarded_for(request), web.settings.trusted_proxies)
     call = Call(request, request_id, address, address_limit(web, address))
     HTTP_IN_FLIGHT.inc()
     try:
@@ -133,6 +132,10 @@ async def _answered(
         response = await act(call)
     except Exception as error:  # noqa: BLE001, RUF100 - the border: everything becomes an answer
         response = _problem(call, error)
+        if call.limit.note.decided and not call.limiter_asked:
+            # It was counted on the round trip of a read that failed afterwards.
+            call.limiter_asked = True
+            call.verdict = call.limit.note.verdict
     if limited is not Limited.NEVER and not call.limiter_asked:
         # It failed before the limiter was asked: a faulty request counts like any other.
         try:
@@ -173,6 +176,12 @@ def _finish(web: Web, call: Call, response: HTTPResponse) -> None:
     if web.readiness.draining and isinstance(call.request.stream, Http):
         # The client's next request goes to another process.
         call.request.stream.keep_alive = False
+
+
+def _forwarded_for(request: Request) -> str | None:
+    # Some proxies add a line of their own below the client's instead of appending to it.
+    lines = request.headers.getall("x-forwarded-for", None)
+    return ",".join(lines) if lines else None
 
 
 def _accepted_id(given: str | None) -> str:

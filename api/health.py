@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import orjson
 from sanic import HTTPResponse
@@ -23,6 +23,7 @@ from coordination.errors import DatabaseUnavailable
 __all__ = ["Readiness", "live", "ready"]
 
 _KEPT_S = 0.5
+_PATIENCE_S = 1.0
 
 
 class Readiness:
@@ -41,7 +42,9 @@ class Readiness:
         async with self._lock:
             if self._clock() - self._checked_at > _KEPT_S:
                 database, cache, queue = await asyncio.gather(
-                    self._database(web), ping(web.resources.plane.client), ping(web.queue)
+                    _in_time(self._database(web)),
+                    _in_time(ping(web.resources.plane.client)),
+                    _in_time(ping(web.queue)),
                 )
                 self._checks = {"database": database, "cache": cache, "queue": queue}
                 self._checked_at = self._clock()
@@ -65,6 +68,15 @@ class Readiness:
         if all(checks.values()):
             return "ok"
         return "unavailable" if strict else "degraded"
+
+
+async def _in_time(check: Awaitable[bool]) -> bool:
+    # A probe must not wait as long as a request may: balancers give up within a few seconds.
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            return await check
+    except TimeoutError:
+        return False
 
 
 async def live(web: Web, call: Call) -> HTTPResponse:

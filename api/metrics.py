@@ -33,7 +33,7 @@ class _Now(Collector):
 
 async def metrics(web: Web, call: Call) -> HTTPResponse:
     """Prometheus text. What cannot be read just now is left out, never guessed."""
-    web.resources.db.observe_pool()
+    web.resources.observe_pools()
     read = await asyncio.gather(_queues(web), _outbox(web))
     registry = CollectorRegistry()
     registry.register(_Now([family for families in read for family in families]))

@@ -25,6 +25,8 @@ T = TypeVar("T")
 Reader = Callable[[str], Any]
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _SLUG: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_MOST_PARAMETERS: Final = 50
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
@@ -36,14 +38,20 @@ class Parameters:
         self._errors: list[FieldError] = []
         self._given: dict[str, str] = {}
         allowed = set(known)
+        if _BAD_ESCAPE.search(query_string):
+            raise _undecodable()
         try:
             pairs = parse_qsl(
-                query_string, keep_blank_values=True, errors="strict", max_num_fields=50
+                query_string,
+                keep_blank_values=True,
+                errors="strict",
+                max_num_fields=_MOST_PARAMETERS,
             )
-        except (ValueError, UnicodeDecodeError):
-            raise InvalidInput(
-                [FieldError("parameter", "query", "is not valid URL encoding of UTF-8")]
-            ) from None
+        except UnicodeDecodeError:
+            raise _undecodable() from None
+        except ValueError:
+            detail = f"has more than {_MOST_PARAMETERS} parameters"
+            raise InvalidInput([FieldError("parameter", "query", detail)]) from None
         for name, value in pairs:
             shown = _CONTROL.sub("?", name)[:64]
             if name not in allowed:
@@ -73,17 +81,21 @@ class Parameters:
             raise InvalidInput(self._errors)
 
 
+def _undecodable() -> InvalidInput:
+    return InvalidInput([FieldError("parameter", "query", "is not valid URL encoding of UTF-8")])
+
+
 def text(longest: int) -> Callable[[str], str]:
     """Non-empty text without control characters, outer spaces removed."""
 
     def read(value: str) -> str:
         if _CONTROL.search(value):
             raise ValueError("must not contain control characters")
+        if len(value) > longest:
+            raise ValueError(f"must be at most {longest} characters long")
         stripped = value.strip()
         if not stripped:
             raise ValueError("must not be empty")
-        if len(stripped) > longest:
-            raise ValueError(f"must be at most {longest} characters long")
         return stripped
 
     return read

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import orjson
-from sanic.exceptions import SanicException
+from sanic.exceptions import PayloadTooLarge, SanicException
 
 from coordination import errors
 from coordination.errors import FieldError
@@ -132,28 +132,29 @@ def _over_limit(error: RateLimitExceeded) -> Problem:
     )
 
 
-_SERVER_DETAILS: Final = {
-    400: "The request is not well-formed HTTP.",
-    404: "There is nothing at this path.",
-    405: "This path does not take that method.",
-    408: "The request did not arrive in time.",
-    413: "The body is larger than this server takes.",
-    417: "That expectation cannot be met.",
-    431: "The request's headers are too large.",
-    503: "The answer took too long.",
+# Written out, because the phrases of the standard library differ between Python versions.
+_OF_THE_SERVER: Final[Mapping[int, tuple[str, str]]] = {
+    400: ("Bad request", "The request is not well-formed HTTP."),
+    404: ("Not found", "There is nothing at this path."),
+    405: ("Method not allowed", "This path does not take that method."),
+    408: ("Request timeout", "The request did not arrive in time."),
+    413: ("Content too large", "The body is larger than this server takes."),
+    417: ("Expectation failed", "That expectation cannot be met."),
+    431: ("Request header fields too large", "The request's headers are too large."),
+    503: ("Temporarily unavailable", "The answer took too long."),
 }
 
 
 def _of_the_server(error: SanicException) -> Problem:
-    status = error.status_code if error.status_code in _SERVER_DETAILS else 400
     if error.status_code >= 500 and error.status_code != 503:
         return problem_of(RuntimeError())
-    phrase = HTTPStatus(status).phrase
-    allow = {k.lower(): str(v) for k, v in error.headers.items() if k.lower() == "allow"}
-    return Problem(
-        status,
-        _TYPE + phrase.lower().replace(" ", "-"),
-        phrase,
-        _SERVER_DETAILS[status],
-        headers=allow,
-    )
+    status = error.status_code if error.status_code in _OF_THE_SERVER else 400
+    if isinstance(error, PayloadTooLarge) and "header" in str(error):
+        # Sanic has one exception for both; only its text tells them apart.
+        status = 431
+    title, detail = _OF_THE_SERVER[status]
+    headers = {k.lower(): str(v) for k, v in error.headers.items() if k.lower() == "allow"}
+    if status == 503:
+        headers["retry-after"] = _RETRY_AFTER_S[status]
+    slug = title.lower().replace(" ", "-")
+    return Problem(status, _TYPE + slug, title, detail, headers=headers)

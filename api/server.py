@@ -14,10 +14,13 @@ import socket
 from typing import Any
 
 from sanic import Sanic
+from sanic.application.state import ApplicationServerInfo
+from sanic.http.constants import HTTP
 
-from api.app import create_app
+from api.app import ROUTES, create_app
 from api.context import Web
 from api.health import Readiness
+from api.openapi.pages import load_pages
 from coordination.clients import open_lock_client
 from coordination.jobs import open_broker
 from coordination.settings import Settings
@@ -27,6 +30,7 @@ from models.resources import open_resources
 __all__ = ["close_web", "open_web", "run"]
 
 _log = logging.getLogger(__name__)
+_OBSERVED_EVERY_S = 2.0
 
 
 async def open_web(settings: Settings) -> Web:
@@ -38,6 +42,7 @@ async def open_web(settings: Settings) -> Web:
         verified_keys=VerifiedKeys(resources.db),
         queue=open_lock_client(settings),
         readiness=Readiness(),
+        pages=load_pages(ROUTES, settings),
     )
 
 
@@ -55,14 +60,23 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     web = await open_web(settings)
     app = create_app(web)
+    observer = asyncio.create_task(_observe(web))
     try:
         server = await _listen(app, settings)
         _log.info("Web ready", extra={"host": settings.host, "port": settings.port})
         await stop.wait()
         await _drain(web, app, server)
     finally:
+        observer.cancel()
         await close_web(web)
     _log.info("Web stopped")
+
+
+async def _observe(web: Web) -> None:
+    # A scrape reaches one process only, and must find the figures of all.
+    while True:
+        web.resources.observe_pools()
+        await asyncio.sleep(_OBSERVED_EVERY_S)
 
 
 async def _listen(app: Sanic[Any, Any], settings: Settings) -> Any:
@@ -73,6 +87,9 @@ async def _listen(app: Sanic[Any, Any], settings: Settings) -> Any:
         backlog=1024,
     )
     listener.setblocking(False)
+    # Without knowing which HTTP versions are served, Sanic adds an empty Alt-Svc to each answer.
+    served = {"version": HTTP.VERSION_1, "port": settings.port}
+    app.state.server_info.append(ApplicationServerInfo(settings=served))
     # Sanic leaves its manual lifecycle untyped.
     server: Any = await app.create_server(
         sock=listener,

@@ -11,32 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from enum import IntEnum, StrEnum
-from typing import cast
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import TypeVar, cast
 
 from coordination import keys
 from coordination.cache_entry import Answer, decode, encode
-from coordination.cache_plane import CachePlane, fresh_token
+from coordination.cache_plane import CachePlane, Unanswered, fresh_token
+from coordination.cache_read import Fetched, Lifetime, Outcome, ReadPlan
 from coordination.errors import CacheUnavailable
 from coordination.metrics import CACHE_FILLS, CACHE_READS, RATE_LIMIT_DECISIONS
 from coordination.rate_limit import LimitRequest, RateLimitExceeded, Verdict, verdict_of
 
 __all__ = ["AnswerCache", "Fetched", "Lifetime", "Outcome", "ReadPlan"]
 
+T = TypeVar("T")
 Fill = Callable[[], Awaitable[Answer]]
-
-
-class Outcome(StrEnum):
-    """How an answer came about; the label of ``cache_reads_total``."""
-
-    HIT = "hit"
-    STALE = "stale"
-    NEGATIVE = "negative"
-    MISS = "miss"
-    WAIT = "wait"
-    BYPASS = "bypass"
 
 
 class _State(IntEnum):
@@ -45,41 +36,6 @@ class _State(IntEnum):
     FILLING = 2
     WAITING = 3
     ABSENT = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Lifetime:
-    """Seconds until an entry is filled anew in the background, and until it is gone."""
-
-    soft_s: float
-    hard_s: float
-    negative_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class ReadPlan:
-    """What to read. ``generations`` begins with ``cache:gen:all`` and has at most two."""
-
-    kind: str
-    entry: str
-    generations: tuple[str, ...]
-    lifetime: Lifetime
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """An answer, where it came from, and what the limiter said on the same round trip.
-
-    ``generation``: the value of ``cache:gen:all`` it was read under, or ``None`` without a cache.
-    ``warm``: this caller, and no other for a while, should have the entry filled anew.
-    """
-
-    answer: Answer
-    outcome: Outcome
-    ttl_s: int
-    verdict: Verdict | None
-    generation: bytes | None
-    warm: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +57,8 @@ class AnswerCache:
         self._settings = plane.settings
         self._jitter = jitter
         self._fills: dict[str, asyncio.Task[Answer]] = {}
+        self._follows: dict[str, asyncio.Task[Fetched]] = {}
+        self._returns: dict[str, asyncio.Task[bool]] = {}
 
     async def fetch(self, plan: ReadPlan, fill: Fill, limit: LimitRequest | None) -> Fetched:
         """The cached answer, or the filled one. ``fill`` asks the database; it may raise.
@@ -112,6 +70,7 @@ class AnswerCache:
             read = await self._read(plan, limit)
         except CacheUnavailable:
             if limit is not None:
+                limit.note.decided = True
                 RATE_LIMIT_DECISIONS.labels("unchecked").inc()
             return self._count(plan, await self._bypass(fill, None))
         if read.state is _State.LIMITED and read.verdict is not None:
@@ -140,16 +99,18 @@ class AnswerCache:
         self, plan: ReadPlan, limit: LimitRequest | None, warm_lease_ms: int | None = None
     ) -> _Read:
         settings = self._settings
-        reply = await self.plane.run(
-            "read",
+        new_token = fresh_token()
+        reply = await self._asked(
+            plan,
+            new_token,
             [keys.rate_limit(limit.client if limit else "-"), plan.entry, *plan.generations],
             [
                 limit.limit if limit else 0,
                 limit.window_s * 1000 if limit else 0,
                 limit.cost if limit else 0,
                 "",
-                fresh_token(),
-                settings.cache_generation_ttl_s * 1000,
+                new_token,
+                2 * settings.cache_fill_lease_ms,
                 settings.cache_fill_lease_ms,
                 settings.cache_warm_lease_ms if warm_lease_ms is None else warm_lease_ms,
             ],
@@ -157,8 +118,25 @@ class AnswerCache:
         allowed, previous, current, now_ms, state, stamp, token, raw, warm = cast(
             "tuple[int, int, int, int, int, bytes, bytes, bytes, int]", reply
         )
-        verdict = verdict_of(limit, bool(allowed), previous, current, now_ms) if limit else None
+        verdict = None
+        if limit is not None:
+            verdict = verdict_of(limit, bool(allowed), previous, current, now_ms)
+            limit.note.decided, limit.note.verdict = True, verdict
         return _Read(_State(state), verdict, now_ms, stamp, token.decode(), raw, bool(warm))
+
+    async def _asked(
+        self,
+        plan: ReadPlan,
+        new_token: str,
+        script_keys: list[str],
+        args: Sequence[bytes | str | int],
+    ) -> object:
+        try:
+            return await self.plane.run("read", script_keys, args)
+        except (Unanswered, asyncio.CancelledError):
+            # We may hold the lease all the same, and nobody would fill under it.
+            self._started(self._returns, new_token, self._store(plan, new_token, b"", 0))
+            raise
 
     def _served(self, read: _Read) -> Fetched:
         entry = decode(read.raw)
@@ -189,15 +167,20 @@ class AnswerCache:
             await self._fill_and_store(plan, read, remember)
             return cast("Answer", answer)
 
-        task = asyncio.create_task(run())
-        self._fills[read.token] = task
-        task.add_done_callback(lambda done: self._forget(read.token, done))
-        return await asyncio.shield(task)
+        return await asyncio.shield(self._started(self._fills, read.token, run()))
 
-    def _forget(self, token: str, task: asyncio.Task[Answer]) -> None:
-        self._fills.pop(token, None)
-        if not task.cancelled():
-            task.exception()  # retrieved here when every waiter has left
+    @staticmethod
+    def _started(
+        running: dict[str, asyncio.Task[T]], token: str, work: Coroutine[object, object, T]
+    ) -> asyncio.Task[T]:
+        def forget(done: asyncio.Task[T]) -> None:
+            running.pop(token, None)
+            if not done.cancelled():
+                done.exception()  # retrieved here when every waiter has left
+
+        task = running[token] = asyncio.create_task(work)
+        task.add_done_callback(forget)
+        return task
 
     async def _fill_and_store(self, plan: ReadPlan, read: _Read, fill: Fill) -> Answer | None:
         """Ask the database and store under the lease. Returns the answer when it was stored."""
@@ -224,7 +207,13 @@ class AnswerCache:
 
     async def _store(self, plan: ReadPlan, token: str, value: bytes, ttl_ms: int) -> bool:
         try:
-            return bool(await self.plane.run("store", [plan.entry], [token, value, ttl_ms]))
+            return bool(
+                await self.plane.run(
+                    "store",
+                    [plan.entry, *plan.generations],
+                    [token, value, ttl_ms, self._settings.cache_generation_ttl_s * 1000],
+                )
+            )
         except CacheUnavailable:
             return False
 
@@ -234,40 +223,35 @@ class AnswerCache:
         The lease was seen standing under the current generations, so its filler's query began
         after every voiding this reader could know of: its answer is as fresh as our own would be.
         """
-        verdict = read.verdict
-        delay_s = 0.005
         try:
             async with asyncio.timeout(self._settings.cache_fill_wait_ms / 1000):
-                while True:
-                    local = self._fills.get(read.token)
-                    if local is not None:
-                        answer = await asyncio.shield(local)
-                        return self._with_verdict(
-                            self._filled(plan, read, answer, Outcome.WAIT), verdict
-                        )
-                    await asyncio.sleep(delay_s)
-                    delay_s = min(delay_s * 2, 0.05)
-                    read = await self._read(plan, None)
-                    if read.state is _State.SERVED:
-                        return self._with_verdict(self._served(read), verdict)
-                    if read.state is _State.FILLING:
-                        answer = await self._fill(plan, read, fill)
-                        return self._with_verdict(
-                            self._filled(plan, read, answer, Outcome.MISS), verdict
-                        )
+                fetched = await asyncio.shield(self._following(plan, read, fill))
         except (TimeoutError, CacheUnavailable):
-            return await self._bypass(fill, verdict)
+            return await self._bypass(fill, read.verdict)
+        return replace(fetched, verdict=read.verdict)
 
-    @staticmethod
-    def _with_verdict(fetched: Fetched, verdict: Verdict | None) -> Fetched:
-        return Fetched(
-            fetched.answer,
-            fetched.outcome,
-            fetched.ttl_s,
-            verdict,
-            fetched.generation,
-            fetched.warm,
+    def _following(self, plan: ReadPlan, read: _Read, fill: Fill) -> asyncio.Task[Fetched]:
+        """One look-out per lease for all who wait here: a herd must not poll as a herd.
+
+        Whoever joins has seen the lease stand, so what the look-out finds is no older than that.
+        """
+        return self._follows.get(read.token) or self._started(
+            self._follows, read.token, self._follow(plan, read, fill)
         )
+
+    async def _follow(self, plan: ReadPlan, read: _Read, fill: Fill) -> Fetched:
+        delay_s = 0.005
+        while read.state is _State.WAITING:
+            local = self._fills.get(read.token)
+            if local is not None:
+                return self._filled(plan, read, await asyncio.shield(local), Outcome.WAIT)
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, 0.05)
+            read = await self._read(plan, None)
+        if read.state is _State.SERVED:
+            return replace(self._served(read), warm=False)  # many get it, and it is young
+        # The holder of the lease failed or died, and it passed to us.
+        return self._filled(plan, read, await self._fill(plan, read, fill), Outcome.WAIT)
 
     @staticmethod
     def _count(plan: ReadPlan, fetched: Fetched) -> Fetched:

@@ -15,17 +15,27 @@ from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 import redis.asyncio as aioredis
-from redis.exceptions import MaxConnectionsError, RedisError
+from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
 
 from coordination import keys
 from coordination.cooldown import Cooldown
 from coordination.errors import CacheUnavailable
-from coordination.metrics import CACHE_FAULTS, CACHE_VOIDINGS
+from coordination.metrics import CACHE_FAULTS, CACHE_VOIDINGS, REDIS_POOL_USED
+from coordination.patience import Patience
 from coordination.scripts import ScriptRunner, script
 from coordination.settings import Settings
 
 _log = logging.getLogger(__name__)
 _SCRIPTS = ("read", "limit", "store", "void")
+_VOID_ATTEMPTS = 3
+
+
+class Unanswered(CacheUnavailable):
+    """The server was asked and may have done it; its answer did not come."""
+
+
+class _Busy(CacheUnavailable):
+    """This process has no connection free; the server may be perfectly well."""
 
 
 def fresh_token() -> str:
@@ -43,19 +53,23 @@ class CachePlane:
         self._cooldown = Cooldown(
             settings.cache_breaker_failures, settings.cache_breaker_pause_ms / 1000
         )
-        # Pool wait, connect and answer each have the client's timeout; this bounds their sum.
-        self._deadline_s = 2 * settings.cache_timeout_ms / 1000
-        self._void_owed = False
+        # Each for the wait for a connection, which is our own affair, and for the answer.
+        self._patience_s = settings.cache_timeout_ms / 1000
+        self._turns = asyncio.Semaphore(settings.cache_pool_size)
+        # Missed voidings, and how many of them have been made up for.
+        self._missed = 0
+        self._made_up = 0
         self._void_lock = asyncio.Lock()
 
     async def close(self) -> None:
         """Drop all connections."""
         await self.client.aclose()
 
-    @property
-    def usable(self) -> bool:
-        """Whether the server would be asked right now."""
-        return self._cooldown.ready()
+    def observe_pool(self) -> None:
+        """Bring the pool gauge up to date."""
+        # redis-py counts them in a private set only.
+        in_use = getattr(self.client.connection_pool, "_in_use_connections", ())
+        REDIS_POOL_USED.labels("cache").set(len(in_use))
 
     async def run(
         self, name: str, script_keys: list[str], args: Sequence[bytes | str | int]
@@ -65,7 +79,7 @@ class CachePlane:
         Raises ``CacheUnavailable`` when the server is away, slow, or being left alone.
         """
         if self._void_owed:
-            await self._make_up()
+            await self._make_up(name)
         return await self._run(name, script_keys, args)
 
     async def void(
@@ -79,25 +93,32 @@ class CachePlane:
         voiding for all others.
         """
         entries = [keys.product(product_id) for product_id in product_ids]
+        # What is missed while this one is on its way stays owed.
+        missed = self._missed
         if self._void_owed:
             generations = [*generations, keys.GENERATION_ALL]
-        try:
-            reply = await self._run(
-                "void",
-                [*entries, *generations],
-                [
-                    len(entries),
-                    self.settings.cache_tombstone_ttl_s * 1000,
-                    fresh_token(),
-                    self.settings.cache_generation_ttl_s * 1000,
-                ],
-            )
-        except CacheUnavailable:
-            self._void_owed = True
-            CACHE_VOIDINGS.labels("failed").inc()
-            return None
+        arguments: list[bytes | str | int] = [
+            len(entries),
+            self.settings.cache_tombstone_ttl_s * 1000,
+            fresh_token(),
+            self.settings.cache_generation_ttl_s * 1000,
+        ]
+        for attempt in range(1, _VOID_ATTEMPTS + 1):
+            try:
+                reply = await self._run("void", [*entries, *generations], arguments)
+                break
+            except CacheUnavailable as error:
+                # Missing it would cost everybody's entries: waits longer for its turn than reads.
+                if isinstance(error, _Busy) and attempt < _VOID_ATTEMPTS:
+                    continue
+                self._missed += 1
+                CACHE_VOIDINGS.labels("failed").inc()
+                return None
+            except BaseException:
+                self._missed += 1  # cancelled: it may or may not have arrived
+                raise
         if keys.GENERATION_ALL in generations:
-            self._void_owed = False
+            self._made_up = max(self._made_up, missed)
         CACHE_VOIDINGS.labels("done").inc()
         return [bool(held) for held in reply] if isinstance(reply, list) else []
 
@@ -114,7 +135,15 @@ class CachePlane:
         """Whether the key holds anything. Raises ``CacheUnavailable``."""
         return bool(await self._guarded("exists", lambda: self.client.exists(key)))
 
-    async def _make_up(self) -> None:
+    @property
+    def _void_owed(self) -> bool:
+        return self._made_up < self._missed
+
+    async def _make_up(self, name: str) -> None:
+        if self._void_lock.locked() and self._cooldown.in_doubt:
+            # One request finds out whether the server is back; the others need not wait for that.
+            CACHE_FAULTS.labels(name, "paused").inc()
+            raise CacheUnavailable("the cache is being tried again")
         async with self._void_lock:
             if self._void_owed and await self.void([], [keys.GENERATION_ALL]) is None:
                 raise CacheUnavailable("a missed voiding could not be made up for")
@@ -128,22 +157,45 @@ class CachePlane:
         if not self._cooldown.ready():
             CACHE_FAULTS.labels(name, "paused").inc()
             raise CacheUnavailable("the cache is being left alone for a moment")
+        await self._take_turn(name)
+        began_at = self._cooldown.now()
         try:
-            async with asyncio.timeout(self._deadline_s):
+            async with Patience(self._patience_s):
                 reply = await ask()
+        except MaxConnectionsError as error:
+            raise self._busy(name) from error
         except (RedisError, OSError, TimeoutError) as error:
-            self._note(name, error)
-            raise CacheUnavailable("the cache did not answer") from error
+            raise self._fault(name, error, began_at) from error
+        finally:
+            self._turns.release()
         self._cooldown.succeeded()
         return reply
 
-    def _note(self, name: str, error: Exception) -> None:
-        # A full pool says that this process is busy, not that the server is away.
-        if isinstance(error, MaxConnectionsError) or "No connection available" in str(error):
-            CACHE_FAULTS.labels(name, "pool").inc()
-            return
-        CACHE_FAULTS.labels(name, type(error).__name__).inc()
-        if self._cooldown.failed():
-            # Voidings will be skipped during the pause.
-            self._void_owed = True
-            _log.warning("Cache left alone for a moment", extra={"reason": type(error).__name__})
+    async def _take_turn(self, name: str) -> None:
+        try:
+            if self._turns.locked():
+                async with Patience(self._patience_s):
+                    await self._turns.acquire()
+            else:
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise self._busy(name) from error
+
+    def _busy(self, name: str) -> _Busy:
+        # Too many at once say that this process is busy, not that the server is away.
+        CACHE_FAULTS.labels(name, "pool").inc()
+        return _Busy("no connection to the cache is free")
+
+    def _fault(self, name: str, error: Exception, began_at: float) -> CacheUnavailable:
+        reason = type(error).__name__
+        CACHE_FAULTS.labels(name, reason).inc()
+        if isinstance(error, ResponseError):
+            # It answers, and at once: out of memory, read-only, or a key of another type.
+            _log.warning("Cache refused a command", extra={"operation": name, "reason": reason})
+            return CacheUnavailable("the cache refused")
+        if self._cooldown.failed(began_at):
+            # Other processes' voidings may fail too during the pause, and a client may then read
+            # from here: after the pause this process replaces cache:gen:all first.
+            self._missed += 1
+            _log.warning("Cache left alone for a moment", extra={"reason": reason})
+        return Unanswered("the cache did not answer")

@@ -18,14 +18,16 @@ from coordination.settings import Settings
 __all__ = ["RedisError", "open_broker_client", "open_cache_client", "open_lock_client", "ping"]
 
 
-def _open(url: str, *, timeout_ms: int, pool_size: int, name: str) -> aioredis.Redis:
+def _open(
+    url: str, *, timeout_ms: int, pool_size: int, name: str, backstop: int = 1
+) -> aioredis.Redis:
     timeout_s = timeout_ms / 1000
     pool = aioredis.BlockingConnectionPool.from_url(
         url,
         max_connections=pool_size,
-        timeout=timeout_s,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
+        timeout=timeout_s * backstop,
+        socket_timeout=timeout_s * backstop,
+        socket_connect_timeout=timeout_s * backstop,
         retry=AsyncRetry(NoBackoff(), 0),
         client_name=f"farmlokal-{name}",
         health_check_interval=0,
@@ -34,12 +36,17 @@ def _open(url: str, *, timeout_ms: int, pool_size: int, name: str) -> aioredis.R
 
 
 def open_cache_client(settings: Settings) -> aioredis.Redis:
-    """Cache entries and rate limits: gives up within ``CACHE_TIMEOUT_MS``, never retries."""
+    """Cache entries and rate limits: never retries.
+
+    ``coordination.cache_plane`` keeps the real deadline, which allows for a busy event loop as the
+    library's does not; the client's own is a backstop behind it.
+    """
     return _open(
         settings.effective_cache_redis_url,
         timeout_ms=settings.cache_timeout_ms,
-        pool_size=settings.cache_pool_size,
+        pool_size=settings.cache_pool_size + 1,  # one for the health check, which takes no turn
         name="cache",
+        backstop=20,
     )
 
 

@@ -18,22 +18,35 @@ class Cooldown:
     ) -> None:
         self._failures = failures
         self._pause_s = pause_s
-        self._clock = clock
+        self.now = clock
         self._in_a_row = 0
         self._closed_until = 0.0
+        self._succeeded_at = float("-inf")
 
     def ready(self) -> bool:
         """Whether the server may be asked now."""
-        return self._clock() >= self._closed_until
+        return self.now() >= self._closed_until
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the server has not answered since the last pause began."""
+        return self._in_a_row >= self._failures
 
     def succeeded(self) -> None:
         """The server answered."""
         self._in_a_row = 0
+        self._succeeded_at = self.now()
 
-    def failed(self) -> bool:
-        """The server did not answer. Returns whether a pause begins with this failure."""
+    def failed(self, began_at: float | None = None) -> bool:
+        """The server did not answer. Returns whether a pause begins with this failure.
+
+        ``began_at``: when the failed call was made, by ``now()``. A server that has answered
+        another call since then is slow or busy, not away: such a failure counts for nothing.
+        """
+        if began_at is not None and self._succeeded_at > began_at:
+            return False
         self._in_a_row += 1
         if self._in_a_row < self._failures:
             return False
-        self._closed_until = self._clock() + self._pause_s
+        self._closed_until = self.now() + self._pause_s
         return True

@@ -67,7 +67,9 @@ class InvalidInput(ClientFault):
 
     def __init__(self, errors: Sequence[FieldError], detail: str | None = None) -> None:
         self.errors = tuple(errors)
-        super().__init__(detail or "; ".join(f"{e.name}: {e.detail}" for e in self.errors))
+        # The pointer of a whole body is empty.
+        named = "; ".join(f"{e.name or 'body'}: {e.detail}" for e in self.errors)
+        super().__init__(detail or named)
 
 
 class InvalidCursor(InvalidInput):

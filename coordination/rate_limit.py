@@ -14,7 +14,7 @@ Fails open: without Redis everything is allowed, and counted as ``unchecked``.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from coordination import keys
@@ -22,7 +22,15 @@ from coordination.cache_plane import CachePlane
 from coordination.errors import CacheUnavailable, ClientFault
 from coordination.metrics import RATE_LIMIT_DECISIONS
 
-__all__ = ["LimitRequest", "RateLimitExceeded", "RateLimiter", "Verdict", "verdict_of"]
+__all__ = ["LimitNote", "LimitRequest", "RateLimitExceeded", "RateLimiter", "Verdict", "verdict_of"]
+
+
+@dataclass(slots=True)
+class LimitNote:
+    """Where a decision that rides on a read is written down, for when the read then fails."""
+
+    decided: bool = False
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,7 @@ class LimitRequest:
     window_s: int
     cost: int = 1
     policy: str = "default"
+    note: LimitNote = field(default_factory=LimitNote, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

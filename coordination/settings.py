@@ -71,7 +71,8 @@ class Settings(BaseSettings):
     queue_redis_url: str = ""
     cache_redis_url: str = ""
     cache_timeout_ms: Millis = 100
-    cache_pool_size: Annotated[int, Field(ge=1, le=1_000)] = 64
+    cache_pool_size: Annotated[int, Field(ge=1, le=1_000)] = 16
+    """Each carries one command at a time; opening many at once would take longer than waiting."""
     cache_breaker_failures: Annotated[int, Field(ge=1, le=100)] = 3
     cache_breaker_pause_ms: Millis = 1_000
     lock_timeout_ms: Millis = 250

@@ -34,6 +34,8 @@ from coordination.metrics import (
 )
 from coordination.settings import Settings
 from models.dialects import MARIADB, MYSQL, SQLITE, Dialect
+from models.sqlite_engine import ImmediateSqliteClient
+from models.sqlite_limits import LimitingSqliteClient
 
 __all__ = [
     "Connection",
@@ -51,7 +53,8 @@ T = TypeVar("T")
 Row = dict[str, Any]
 Connection = BaseDBAsyncClient
 
-_STATEMENT_STOPPED: Final = frozenset({1969, 3024, 1317})
+# 188: InnoDB's full-text search, stopped while it collected matches or out of memory for them.
+_STATEMENT_STOPPED: Final = frozenset({188, 1317, 1969, 3024})
 _RETRY_TRANSACTION: Final = frozenset({1205, 1213, 1020})
 _AWAY: Final = frozenset({1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 2002, 2003, 2006, 2013})
 _DUPLICATE: Final = frozenset({1062, 1586})
@@ -126,12 +129,20 @@ class Database:
         self.settings = settings
         self._closed = False
         self._identified = dialect.is_sqlite
-        self._heavy = asyncio.Semaphore(settings.search_concurrency)
+        # SQLite has one connection for all reads of the process; heavy ones get one of their own.
+        self._heavy_client = _second_client(settings) if dialect.is_sqlite else None
+        self._heavy = asyncio.Semaphore(
+            1
+            if self._heavy_client
+            else max(1, min(settings.search_concurrency, settings.database_pool_size - 1))
+        )
 
     async def close(self) -> None:
         """Return all connections."""
         if not self._closed:
             self._closed = True
+            if self._heavy_client is not None:
+                await self._heavy_client.close()
             await Tortoise.close_connections()
 
     async def fetch(
@@ -152,11 +163,14 @@ class Database:
         if timeout_ms is not None and not self._identified:
             await self.identify()
         text = sql if timeout_ms is None else self.dialect.limited(sql, timeout_ms)
+        source = conn or self.client
         with _timed(purpose), self._translated(stopping=timeout_ms is not None):
-            async with self._deadline(timeout_ms):
-                return await (conn or self.client).execute_query_dict(
-                    self.dialect.marks(text), list(params)
-                )
+            async with asyncio.timeout(self._patience_s()):
+                if timeout_ms is not None and isinstance(source, LimitingSqliteClient):
+                    return await source.execute_limited(
+                        self.dialect.marks(text), params, timeout_ms / 1000
+                    )
+                return await source.execute_query_dict(self.dialect.marks(text), list(params))
 
     async def execute(
         self,
@@ -168,7 +182,7 @@ class Database:
     ) -> int:
         """Run a writing statement with ``%s`` marks; returns the number of rows it changed."""
         with _timed(purpose), self._translated():
-            async with self._deadline(None):
+            async with asyncio.timeout(self._patience_s()):
                 count, _ = await (conn or self.client).execute_query(
                     self.dialect.marks(sql), list(params)
                 )
@@ -179,7 +193,7 @@ class Database:
     ) -> int:
         """Run an INSERT; returns the new automatic id."""
         with _timed(purpose), self._translated():
-            async with self._deadline(None):
+            async with asyncio.timeout(self._patience_s()):
                 new_id = await (conn or self.client).execute_insert(
                     self.dialect.marks(sql), list(params)
                 )
@@ -200,18 +214,22 @@ class Database:
                 yield conn
 
     @asynccontextmanager
-    async def heavy_slot(self) -> AsyncIterator[None]:
-        """One of the few places for statements whose cost follows what they match.
+    async def heavy_slot(self) -> AsyncIterator[Connection | None]:
+        """One of the few places for reads whose cost follows what they match or turn away.
 
-        Keeps the pool free for cheap ones. Raises ``QueryTooExpensive`` when none gets free.
+        Keeps the pool free for cheap ones. Pass what it yields as ``conn`` of ``fetch``. Raises
+        ``QueryTooExpensive`` when no place gets free for as long as a search may take.
         """
         try:
             async with asyncio.timeout(self.settings.search_timeout_ms / 1000):
                 await self._heavy.acquire()
         except TimeoutError:
-            raise QueryTooExpensive("Too many searches are running.") from None
+            raise QueryTooExpensive("Too many expensive queries are running.") from None
         try:
-            yield
+            if self._heavy_client is not None:
+                with self._translated():
+                    await self._heavy_client.create_connection(with_db=True)
+            yield self._heavy_client
         finally:
             self._heavy.release()
 
@@ -249,21 +267,6 @@ class Database:
         settings = self.settings
         return (settings.database_acquire_timeout_ms + settings.database_query_timeout_ms) / 1000
 
-    @asynccontextmanager
-    async def _deadline(self, timeout_ms: int | None) -> AsyncIterator[None]:
-        if timeout_ms is None or not self.dialect.is_sqlite:
-            async with asyncio.timeout(self._patience_s()):
-                yield
-            return
-        # SQLite cannot stop a statement by itself: interrupt it from outside.
-        connection = getattr(self.client, "_connection", None)
-        handle = asyncio.get_running_loop().call_later(timeout_ms / 1000, _interrupt, connection)
-        try:
-            async with asyncio.timeout(self._patience_s()):
-                yield
-        finally:
-            handle.cancel()
-
     @contextmanager
     def _translated(self, *, stopping: bool = False) -> Iterator[None]:
         try:
@@ -277,10 +280,9 @@ class Database:
             raise DatabaseUnavailable("The database did not answer in time.") from error
 
 
-def _interrupt(connection: Any) -> None:
-    # aiosqlite's own interrupt() is queued behind the statement it should stop.
-    if connection is not None:
-        connection._conn.interrupt()
+def _second_client(settings: Settings) -> ImmediateSqliteClient:
+    credentials = tortoise_config(settings)["connections"]["default"]["credentials"]
+    return ImmediateSqliteClient(**credentials, query_only="ON", connection_name="heavy")
 
 
 @contextmanager

@@ -28,6 +28,11 @@ class Resources:
     hints: HintSender
     slugs: SlugMemory
 
+    def observe_pools(self) -> None:
+        """Bring the gauges of this process's connection pools up to date."""
+        self.db.observe_pool()
+        self.plane.observe_pool()
+
     async def close(self) -> None:
         """Send pending hints, then close everything. May be called twice."""
         await self.hints.close()

@@ -9,18 +9,20 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from contextlib import suppress
+from pathlib import Path
 
 from tortoise.backends.base.client import TransactionalDBClient, TransactionContext
 from tortoise.backends.sqlite.client import (
-    SqliteClient,
     SqliteTransactionContext,
     SqliteTransactionWrapper,
 )
 from tortoise.connection import get_connections
-from tortoise.exceptions import OperationalError
+from tortoise.exceptions import DBConnectionError, OperationalError
+
+from models.sqlite_limits import LimitingSqliteClient
 
 
-class ImmediateTransaction(SqliteTransactionWrapper):
+class ImmediateTransaction(LimitingSqliteClient, SqliteTransactionWrapper):
     """A writing transaction."""
 
     async def begin(self) -> None:
@@ -58,8 +60,19 @@ class ImmediateTransactionContext(SqliteTransactionContext):
         return connection
 
 
-class ImmediateSqliteClient(SqliteClient):
+class ImmediateSqliteClient(LimitingSqliteClient):
     """SQLite for several processes on one file."""
+
+    async def create_connection(self, with_db: bool) -> None:
+        """Open the file; a directory that is not there is an answer, not a stray thread.
+
+        An aiosqlite connection that could not open leaves its thread behind, which keeps the
+        process from ending.
+        """
+        directory = Path(self.filename).parent
+        if not directory.is_dir():
+            raise DBConnectionError(f"There is no directory {directory}.")
+        await super().create_connection(with_db)
 
     def _in_transaction(self) -> TransactionContext:
         return ImmediateTransactionContext(ImmediateTransaction(self), self._lock)

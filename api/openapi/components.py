@@ -1,4 +1,4 @@
-"""What clients get back, as JSON schemas, headers and examples, written by hand.
+"""What clients get back, as JSON schemas and headers, written by hand.
 
 Request bodies are not here: their schemas come from ``api.bodies``, which also checks them.
 """
@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from api.problems import PROBLEM_JSON
-
-__all__ = ["EXAMPLES", "HEADERS", "SCHEMAS", "problem_response"]
+__all__ = ["HEADERS", "SCHEMAS"]
 
 Json = dict[str, Any]
 
@@ -191,177 +189,6 @@ HEADERS: Final[dict[str, Json]] = {
         "What remains, and seconds until the window ends. Absent while limits cannot be checked.",
         r'^"[a-z-]+";r=[0-9]+;t=[0-9]+$',
     ),
-    "Retry-After": _header("Seconds to wait.", "^[1-9][0-9]*$", required=True),
+    "Retry-After": _header("Seconds to wait before trying again.", "^[1-9][0-9]*$"),
     "WWW-Authenticate": _header("How to authenticate.", "^Bearer ", required=True),
-}
-
-# Status: title of the component, description, and the example's type, title, detail and place.
-_PROBLEMS: Final[dict[int, tuple[str, str, str, str, Json]]] = {
-    400: (
-        "BadRequest",
-        "A parameter, a header, the cursor or the JSON is malformed.",
-        "invalid-request",
-        "Invalid request",
-        {"parameter": "limit", "detail": "must be an integer from 1 to 100"},
-    ),
-    401: ("Unauthorized", "The API key is missing or wrong.", "unauthorized", "Unauthorized", {}),
-    403: ("Forbidden", "The API key lacks the scope.", "forbidden", "Forbidden", {}),
-    404: ("NotFound", "There is no such thing, or no longer.", "not-found", "Not found", {}),
-    409: (
-        "Conflict",
-        "A duplicate, something still in use, or the first request with this Idempotency-Key is"
-        " still running.",
-        "conflict",
-        "Conflict",
-        {},
-    ),
-    412: (
-        "PreconditionFailed",
-        "If-Match names another state than the current one.",
-        "precondition-failed",
-        "Precondition failed",
-        {},
-    ),
-    413: (
-        "ContentTooLarge",
-        "The body is too large.",
-        "request-entity-too-large",
-        "Request Entity Too Large",
-        {},
-    ),
-    415: (
-        "UnsupportedMediaType",
-        "The body's media type or encoding is not taken.",
-        "unsupported-media-type",
-        "Unsupported Media Type",
-        {},
-    ),
-    422: (
-        "InvalidBody",
-        "Members of the body are wrong, or the Idempotency-Key came with another request.",
-        "invalid-body",
-        "Invalid body",
-        {"pointer": "/price", "detail": "is not an amount that USD can express exactly"},
-    ),
-    429: (
-        "TooManyRequests",
-        "The quota is used up.",
-        "quota-exceeded",
-        "Request cannot be satisfied as assigned quota has been exceeded",
-        {},
-    ),
-    503: (
-        "Unavailable",
-        "The database is away or gave up; the same request may work later.",
-        "unavailable",
-        "Temporarily unavailable",
-        {},
-    ),
-}
-_QUOTA_TYPE: Final = "https://iana.org/assignments/http-problem-types#quota-exceeded"
-_PROBLEM_HEADERS: Final = {
-    401: ("WWW-Authenticate",),
-    429: ("Retry-After",),
-    503: ("Retry-After",),
-}
-
-
-def problem_response(status: int) -> tuple[str, Json]:
-    """The name and definition of the response component of a problem's status."""
-    name, description, kind, title, error = _PROBLEMS[status]
-    example: Json = {
-        "type": _QUOTA_TYPE if status == 429 else f"urn:farmlokal:problem:{kind}",
-        "title": title,
-        "status": status,
-        "detail": f"{error['detail']}" if error else description,
-        "instance": "/v1/products",
-        "request_id": "9f0c2f3e-5d0b-4d6e-9d3e-0f6f1b7a2c11",
-        **({"errors": [error]} if error else {}),
-        **({"violated-policies": ["default"]} if status == 429 else {}),
-    }
-    names = ("X-Request-ID", "Cache-Control", "RateLimit-Policy", "RateLimit")
-    return name, {
-        "description": description,
-        "headers": {
-            header: {"$ref": f"#/components/headers/{header}"}
-            for header in (*names, *_PROBLEM_HEADERS.get(status, ()))
-        },
-        "content": {
-            PROBLEM_JSON: {
-                "schema": {
-                    "allOf": [
-                        _reference("Problem"),
-                        {"type": "object", "properties": {"status": {"const": status}}},
-                    ]
-                },
-                "example": example,
-            }
-        },
-    }
-
-
-_AT: Final = "2026-02-06T10:30:00.000000Z"
-_EGGS: Final[Json] = {
-    "id": "0194d9c4-7c00-7b4e-8f2a-3f1c5f0a9e21",
-    "sku": "EGGS-12",
-    "name": "Duck eggs",
-    "description": "From ducks that roam the orchard.",
-    "price": "4.50",
-    "currency": "USD",
-    "unit": "dozen",
-    "stock": 24,
-    "category": {"id": 7, "slug": "eggs", "name": "Eggs"},
-    "farm": {"id": 42, "name": "Orchard Hill", "city": "Ithaca", "state": "New York"},
-    "attributes": {"free_range": True},
-    "version": 1,
-    "created_at": _AT,
-    "updated_at": _AT,
-}
-_CATEGORY: Final[Json] = {
-    "id": 7,
-    "slug": "eggs",
-    "name": "Eggs",
-    "parent": "dairy-and-eggs",
-    "version": 1,
-    "created_at": _AT,
-    "updated_at": _AT,
-}
-_FARM: Final[Json] = {
-    "id": 42,
-    "external_id": "usda-1018",
-    "name": "Orchard Hill",
-    "city": "Ithaca",
-    "state": "New York",
-    "latitude": 42.44,
-    "longitude": -76.5,
-    "version": 1,
-    "created_at": _AT,
-    "updated_at": _AT,
-}
-
-
-def _example_page(item: Json) -> Json:
-    return {"data": [item], "page": {"limit": 20, "has_more": False, "next_cursor": None}}
-
-
-EXAMPLES: Final[dict[str, Json]] = {
-    "Product": _EGGS,
-    "ProductPage": _example_page(_EGGS),
-    "Category": _CATEGORY,
-    "CategoryPage": _example_page(_CATEGORY),
-    "Farm": _FARM,
-    "FarmPage": _example_page(_FARM),
-    "ProductCreate": {
-        **{k: _EGGS[k] for k in ("sku", "name", "description", "price", "unit", "stock")},
-        "category": "eggs",
-        "farm": 42,
-        "attributes": {"free_range": True},
-    },
-    "ProductPatch": {"price": "4.75", "stock": 12},
-    "CategoryCreate": {"slug": "eggs", "name": "Eggs", "parent": "dairy-and-eggs"},
-    "CategoryPatch": {"name": "Fresh eggs"},
-    "FarmCreate": {
-        k: _FARM[k] for k in ("name", "city", "state", "external_id", "latitude", "longitude")
-    },
-    "FarmPatch": {"external_id": None},
 }

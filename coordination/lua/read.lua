@@ -2,7 +2,8 @@
 -- One cached read: rate limit, generations and entry in one round trip.
 -- KEYS: 1 limiter hash, 2 entry, 3.. generations (the first is cache:gen:all, at most two).
 -- ARGV: 1 limit (0: unlimited), 2 window ms, 3 cost, 4 now ms or '', 5 fresh opaque token (16 bytes),
---       6 generation ttl ms, 7 fill lease ms (0: never take it), 8 warm lease ms (0: never take it).
+--       6 ttl ms of a generation that no stored entry has recorded yet, 7 fill lease ms (0: never
+--       take it), 8 warm lease ms (0: never take it).
 -- Returns {allowed, previous, current, now ms, state, stamp, token, entry, warm}:
 --   state 0 limited, 1 entry served, 2 caller holds the fill lease `token`, 3 another fills (`token`
 --   is its lease), 4 nothing there and no lease wanted. `warm` is 1 for the one caller that should
@@ -37,8 +38,9 @@ end
 local stamp = stamps[1] .. stamps[2]
 
 local entry = redis.call('GET', KEYS[2])
-if entry and string.sub(entry, 2, 51) == stamp then
-  local kind = string.sub(entry, 1, 1)
+local kind = entry and string.sub(entry, 1, 1)
+-- A tombstone may carry the current generation: cache:gen:all can be replaced together with it.
+if entry and kind ~= 'T' and string.sub(entry, 2, 51) == stamp then
   local token = string.sub(entry, 65, 80)
   if kind == 'L' then
     return { 1, previous, current, now_ms, 3, stamp, token, '', 0 }
@@ -58,7 +60,4 @@ if lease_ms == 0 then
 end
 redis.call('SET', KEYS[2], 'L' .. stamp .. string.rep('0', 13) .. ARGV[5] .. string.rep('0', 13),
   'PX', lease_ms)
-for i = 3, #KEYS do
-  redis.call('PEXPIRE', KEYS[i], generation_ttl_ms)
-end
 return { 1, previous, current, now_ms, 2, stamp, ARGV[5], '', 0 }

@@ -15,7 +15,7 @@ from coordination.rate_limit import LimitRequest
 from coordination.settings import Settings
 from models.catalog.cursors import Position, read_cursor, sign_cursor
 from models.catalog.money import format_price
-from models.catalog.page_sql import select_page
+from models.catalog.page_sql import is_bounded, select_page
 from models.catalog.query import ListQuery, Sort
 from models.catalog.representation import list_body
 from models.catalog.search import matching, ranked_page
@@ -89,14 +89,15 @@ async def _keyset_page(
     db = resources.db
     match = matching(db.dialect, query.q) if query.q else None
     sql, params = select_page(db.dialect, query, category_ids, after, match)
-    timeout_ms = resources.settings.list_timeout_ms
+    settings = resources.settings
+    purpose, limit_ms = ("search", settings.search_timeout_ms)
     if match is None:
-        rows = await db.fetch(sql, params, purpose="list", timeout_ms=timeout_ms)
+        purpose, limit_ms = ("list", settings.list_timeout_ms)
+    if match is None and is_bounded(query, category_ids):
+        rows = await db.fetch(sql, params, purpose=purpose, timeout_ms=limit_ms)
     else:
-        async with db.heavy_slot():
-            rows = await db.fetch(
-                sql, params, purpose="search", timeout_ms=resources.settings.search_timeout_ms
-            )
+        async with db.heavy_slot() as conn:
+            rows = await db.fetch(sql, params, purpose=purpose, timeout_ms=limit_ms, conn=conn)
     if len(rows) <= query.limit:
         return rows, None
     page = rows[: query.limit]

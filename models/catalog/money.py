@@ -11,7 +11,7 @@ from typing import Final
 __all__ = ["CURRENCIES", "exponent_of", "format_price", "is_currency", "parse_price"]
 
 MAX_MINOR: Final = 10**15
-_DECIMAL: Final = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?")
+_DECIMAL: Final = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?", re.ASCII)
 
 # ISO 4217, active codes by number of decimals; those of commodities and tests are left out.
 _EXPONENTS: Final[dict[str, int]] = {

@@ -27,8 +27,8 @@ Statement = tuple[str, list[object]]
 _COLUMN: Final = {Sort.CREATED_AT: "created_at", Sort.PRICE: "price_minor", Sort.NAME: "name"}
 _INDEX: Final = {Sort.CREATED_AT: "created", Sort.PRICE: "price", Sort.NAME: "name"}
 
-# A range costs 0.1 ms on MariaDB; SQLite allows 500 selects in one statement.
-_MAX_RANGES: Final = 200
+# A range costs 0.06 ms on MariaDB; SQLite allows 500 selects in one statement.
+_MAX_RANGES: Final = 400
 
 
 def is_bounded(query: ListQuery, category_ids: Sequence[int]) -> bool:
@@ -171,7 +171,10 @@ def _hint(dialect: Dialect, query: ListQuery, category_ids: Sequence[int]) -> st
 
 
 def _labels(dialect: Dialect) -> str:
+    # Without the hint MariaDB reads a small label table into a join buffer, which loses the order:
+    # with a handful of categories every page would scan and sort all products.
+    by_id = "" if dialect.is_sqlite else dialect.index_hint.format("PRIMARY")
     return (
-        f" {dialect.join} categories c ON c.id = p.category_id"
-        f" {dialect.join} farms f ON f.id = p.farm_id"
+        f" {dialect.join} categories c {by_id} ON c.id = p.category_id"
+        f" {dialect.join} farms f {by_id} ON f.id = p.farm_id"
     )

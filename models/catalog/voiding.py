@@ -6,6 +6,7 @@ committed with the change, makes a worker do the same if the writer could not.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -57,7 +58,14 @@ async def void(resources: Resources, changes: Sequence[Change]) -> Voided:
 
 
 async def announce(resources: Resources, row_id: int, change: Change) -> None:
-    """Void now, and hint the worker to finish the outbox row. Call it right after the commit."""
+    """Void now, and hint the worker to finish the outbox row. Call it right after the commit.
+
+    A client that leaves meanwhile does not stop it: the change is committed, whoever asked for it.
+    """
+    await asyncio.shield(asyncio.create_task(_announce(resources, row_id, change)))
+
+
+async def _announce(resources: Resources, row_id: int, change: Change) -> None:
     voided = await void(resources, [change])
     resources.hints.send(
         APPLY_OUTBOX,

@@ -12,8 +12,9 @@ from tortoise.backends.base.executor import EXECUTOR_CACHE
 
 from models.migrate import migrate
 from models.resources import Resources, open_resources
+from tests.big_catalogue import BigCatalogue, big_catalogue
 from tests.databases import DATABASES, database_url, settings_for
-from tests.servers import PrivateRedis
+from tests.servers import PrivateRedis, SqlServer
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +22,15 @@ def _statements_of_one_dialect() -> None:
     # Tortoise keeps generated statements by connection name for the life of the process; here one
     # process uses both dialects under the same name, which no process of ours does.
     EXECUTOR_CACHE.clear()
+
+
+@pytest.fixture(scope="session")
+async def big(
+    mariadb: SqlServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[BigCatalogue]:
+    """A large catalogue on the server, to be read only; loaded once a session."""
+    async with big_catalogue(mariadb, tmp_path_factory.mktemp("big")) as catalogue:
+        yield catalogue
 
 
 class HintLog:

@@ -1,0 +1,57 @@
+"""What is asked of the cache and what it gives back; ``coordination.cache`` does the work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from coordination.cache_entry import Answer
+from coordination.rate_limit import Verdict
+
+__all__ = ["Fetched", "Lifetime", "Outcome", "ReadPlan"]
+
+
+class Outcome(StrEnum):
+    """How an answer came about; the label of ``cache_reads_total``."""
+
+    HIT = "hit"
+    STALE = "stale"
+    NEGATIVE = "negative"
+    MISS = "miss"
+    WAIT = "wait"
+    BYPASS = "bypass"
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """Seconds until an entry is filled anew in the background, and until it is gone."""
+
+    soft_s: float
+    hard_s: float
+    negative_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """What to read. ``generations`` begins with ``cache:gen:all`` and has at most two."""
+
+    kind: str
+    entry: str
+    generations: tuple[str, ...]
+    lifetime: Lifetime
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An answer, where it came from, and what the limiter said on the same round trip.
+
+    ``generation``: the value of ``cache:gen:all`` it was read under, or ``None`` without a cache.
+    ``warm``: this caller, and no other for a while, should have the entry filled anew.
+    """
+
+    answer: Answer
+    outcome: Outcome
+    ttl_s: int
+    verdict: Verdict | None
+    generation: bytes | None
+    warm: bool = False
