@@ -8,11 +8,13 @@ everything, for those who start a new colour.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 
 import orjson
 from sanic import HTTPResponse
+from tortoise.exceptions import OperationalError
 
 from api.answers import JSON
 from api.context import Call, Web
@@ -22,6 +24,7 @@ from coordination.errors import DatabaseUnavailable
 
 __all__ = ["Readiness", "live", "ready"]
 
+_log = logging.getLogger(__name__)
 _KEPT_S = 0.5
 _PATIENCE_S = 1.0
 
@@ -58,6 +61,9 @@ class Readiness:
         try:
             await web.resources.db.fetch("SELECT id FROM products LIMIT 1", purpose="ping")
         except DatabaseUnavailable:
+            return False
+        except OperationalError:
+            _log.warning("Not ready: the database has no schema yet; run migrate")
             return False
         return True
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import socket
+import time
 from typing import Any
 
 from sanic import Sanic
-from sanic.application.state import ApplicationServerInfo
-from sanic.http.constants import HTTP
 
 from api.app import ROUTES, create_app
 from api.context import Web
+from api.door import Door, open_door
 from api.health import Readiness
 from api.openapi.pages import load_pages
 from coordination.clients import open_lock_client
@@ -31,6 +30,8 @@ __all__ = ["close_web", "open_web", "run"]
 
 _log = logging.getLogger(__name__)
 _OBSERVED_EVERY_S = 2.0
+# A connection that looks idle may have a request on its way; its answer will say "close".
+_LAST_REQUESTS_S = 0.25
 
 
 async def open_web(settings: Settings) -> Web:
@@ -62,10 +63,10 @@ async def run(settings: Settings) -> None:
     app = create_app(web)
     observer = asyncio.create_task(_observe(web))
     try:
-        server = await _listen(app, settings)
+        door = await open_door(app, settings)
         _log.info("Web ready", extra={"host": settings.host, "port": settings.port})
         await stop.wait()
-        await _drain(web, app, server)
+        await _drain(web, app, door)
     finally:
         observer.cancel()
         await close_web(web)
@@ -79,50 +80,25 @@ async def _observe(web: Web) -> None:
         await asyncio.sleep(_OBSERVED_EVERY_S)
 
 
-async def _listen(app: Sanic[Any, Any], settings: Settings) -> Any:
-    listener = socket.create_server(
-        (settings.host, settings.port),
-        family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
-        reuse_port=True,
-        backlog=1024,
-    )
-    listener.setblocking(False)
-    # Without knowing which HTTP versions are served, Sanic adds an empty Alt-Svc to each answer.
-    served = {"version": HTTP.VERSION_1, "port": settings.port}
-    app.state.server_info.append(ApplicationServerInfo(settings=served))
-    # Sanic leaves its manual lifecycle untyped.
-    server: Any = await app.create_server(
-        sock=listener,
-        return_asyncio_server=True,
-        access_log=False,
-        backlog=1024,
-        asyncio_server_kwargs={"start_serving": False},
-    )
-    await server.startup()
-    await server.before_start()
-    await server.start_serving()
-    await server.after_start()
-    return server
-
-
-async def _drain(web: Web, app: Sanic[Any, Any], server: Any) -> None:
+async def _drain(web: Web, app: Sanic[Any, Any], door: Door) -> None:
     settings = web.settings
     web.readiness.draining = True
     _log.info("Web draining", extra={"delay_ms": settings.drain_delay_ms})
     await asyncio.sleep(settings.drain_delay_ms / 1000)
-    closing = server.close()
+    await door.close()
+    server = door.server
+    idle_until = time.monotonic() + _LAST_REQUESTS_S
     try:
         async with asyncio.timeout(settings.shutdown_timeout_s):
             while server.connections:
-                for connection in list(server.connections):
-                    connection.close_if_idle()
+                if time.monotonic() > idle_until:
+                    for connection in list(server.connections):
+                        connection.close_if_idle()
                 await asyncio.sleep(0.02)
     except TimeoutError:
         _log.warning("Requests cut off", extra={"connections": len(server.connections)})
         for connection in list(server.connections):
             connection.abort()
-    if closing is not None:
-        closing.cancel()
     await server.before_stop()
     app.shutdown_tasks(1.0)
     await server.after_stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
 from sanic import HTTPResponse
@@ -28,7 +29,7 @@ LIST_PARAMETERS: Final = (
     "cursor",
 )  # fmt: skip
 _SLUG_OR_ID: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_DECIMAL: Final = re.compile(r"(\d{1,13})(?:\.(\d{1,6}))?", re.ASCII)
+_DECIMAL: Final = re.compile(r"\d{1,13}(?:\.\d{1,6})?", re.ASCII)
 _DEFAULT_ORDER: Final = {
     Sort.CREATED_AT: Order.DESC,
     Sort.PRICE: Order.ASC,
@@ -104,9 +105,9 @@ def read_query(query_string: str, settings: Settings) -> ListQuery:
     """The list query in its canonical form. Raises ``InvalidInput`` naming every fault."""
     given = Parameters(query_string, LIST_PARAMETERS)
     exponent = exponent_of(settings.market_currency)
-    q = given.read("q", text(200))
-    min_price = given.read("min_price", lambda value: _bound(value, exponent, up=True))
-    max_price = given.read("max_price", lambda value: _bound(value, exponent, up=False))
+    q = given.read("q", _words)
+    min_price = given.read("min_price", _amount)
+    max_price = given.read("max_price", _amount)
     if min_price is not None and max_price is not None and min_price > max_price:
         given.refuse("min_price", "must not exceed max_price")
     sort = Sort(given.read("sort", one_of(Sort)) or (Sort.RELEVANCE if q else Sort.CREATED_AT))
@@ -118,9 +119,9 @@ def read_query(query_string: str, settings: Settings) -> ListQuery:
     query = ListQuery(
         category=given.read("category", _slug_or_id),
         farm=given.read("farm", integer(1, 2**53 - 1)),
-        q=" ".join(q.lower().split()) if q else None,
-        min_price=min_price,
-        max_price=max_price,
+        q=q,
+        min_price=None if min_price is None else _minor(min_price, exponent, ROUND_CEILING),
+        max_price=None if max_price is None else _minor(max_price, exponent, ROUND_FLOOR),
         in_stock=given.read("in_stock", boolean),
         sort=sort,
         order=order,
@@ -141,14 +142,20 @@ def _slug_or_id(value: str) -> str:
     raise ValueError("must be the slug or the id of a category")
 
 
-def _bound(value: str, exponent: int, *, up: bool) -> int:
-    """Minor units of the market's currency; what it cannot express is rounded inwards."""
-    match = _DECIMAL.fullmatch(value)
-    if match is None:
+def _words(value: str) -> str:
+    """The search's words in one form; the length is that of this form, which links repeat."""
+    return text(200)(" ".join(text(200)(value).lower().split()))
+
+
+def _amount(value: str) -> Decimal:
+    if _DECIMAL.fullmatch(value) is None:
         raise ValueError("must be a decimal amount such as 2.50")
-    whole, fraction = match.group(1), (match.group(2) or "")
-    minor = int(whole + fraction[:exponent].ljust(exponent, "0"))
-    return minor + (1 if up and fraction[exponent:].strip("0") else 0)
+    return Decimal(value)
+
+
+def _minor(amount: Decimal, exponent: int, rounding: str) -> int:
+    """Minor units of the market's currency; what it cannot express is rounded inwards."""
+    return int(amount.scaleb(exponent).to_integral_value(rounding))
 
 
 ROUTES: Final = (

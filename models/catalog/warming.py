@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from functools import partial
 from uuid import UUID
 
-from coordination.errors import InvalidInput
+from coordination.errors import InvalidInput, QueryTooExpensive
 from models.catalog import listing, products
 from models.catalog.query import ListQuery
 from models.catalog.voiding import slugs_with_ancestors
@@ -39,8 +39,8 @@ async def warm_lists(
                 partial(listing.fill_list, resources, query),
                 only_if_present=only_if_present,
             )
-        except InvalidInput:
-            continue  # its category or search has gone meanwhile: nothing to warm
+        except (InvalidInput, QueryTooExpensive):
+            continue  # its category or search has gone, or it must wait for its next reader
     return stored
 
 

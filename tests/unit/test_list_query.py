@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from api.catalog.products import read_query
 from coordination import keys
+from coordination.errors import InvalidInput
 from coordination.settings import Settings, load_settings
 from models.catalog.money import format_price
 from models.catalog.query import ListQuery, Order, Sort
@@ -103,3 +104,26 @@ def test_bounds_between_two_amounts_are_rounded_inwards() -> None:
     assert "min_price=0.01&max_price=0.01" in query.next_target("c", ["0.01", "0.01"])
     yen = read_query("min_price=10.2&max_price=19.9", _settings("JPY"))
     assert (yen.min_price, yen.max_price) == (11, 19)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "bounds"),
+    [
+        ("min_price=0.011&max_price=0.019", (2, 1)),
+        ("min_price=1.5&max_price=1.50", (150, 150)),
+        ("min_price=2.001", (201, None)),
+        ("max_price=2.009", (None, 200)),
+    ],
+)
+def test_bounds_between_two_amounts_are_rounded_inwards(
+    parameters: str, bounds: tuple[int | None, int | None]
+) -> None:
+    """A bound must never let a product through that it excludes; an empty range is no error."""
+    query = read_query(parameters, load_settings())
+    assert (query.min_price, query.max_price) == bounds
+
+
+def test_a_search_that_grows_when_folded_is_refused_before_a_link_repeats_it() -> None:
+    """The lower case of some letters is longer: a next link must not be refused later."""
+    with pytest.raises(InvalidInput, match="q"):
+        read_query("q=" + "%C4%B0" * 150, load_settings())
