@@ -115,7 +115,7 @@ def test_bounds_between_two_amounts_are_rounded_inwards() -> None:
         ("max_price=2.009", (None, 200)),
     ],
 )
-def test_bounds_between_two_amounts_are_rounded_inwards(
+def test_bounds_finer_than_the_currency_may_leave_an_empty_range(
     parameters: str, bounds: tuple[int | None, int | None]
 ) -> None:
     """A bound must never let a product through that it excludes; an empty range is no error."""
