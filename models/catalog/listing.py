@@ -80,6 +80,8 @@ async def fill_list(resources: Resources, query: ListQuery) -> Answer:
 
 
 def _position(resources: Resources, query: ListQuery) -> Position | None:
+    if query.cursor is None:
+        return None
     return read_cursor(query.digest(), query.cursor, resources.settings.cursor_secret)
 
 

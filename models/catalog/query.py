@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from urllib.parse import urlencode
 
@@ -47,7 +47,7 @@ class ListQuery:
 
     def canonical(self) -> str:
         """The normalised query whose md5 names the cache entry; ``parse`` reads it back."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS).decode()
+        return orjson.dumps(self).decode()
 
     @classmethod
     def parse(cls, canonical: str) -> ListQuery:
@@ -57,8 +57,7 @@ class ListQuery:
 
     def digest(self) -> bytes:
         """What a cursor is bound to: filter and sort, not the page's size."""
-        bound = {k: v for k, v in asdict(self).items() if k not in {"limit", "cursor"}}
-        return digest_of(orjson.dumps(bound, option=orjson.OPT_SORT_KEYS))
+        return digest_of(orjson.dumps(replace(self, limit=0, cursor=None)))
 
     def next_target(self, next_cursor: str, price: Sequence[str | None]) -> str:
         """The relative URL of the next page; ``price``: both bounds as decimal strings."""
