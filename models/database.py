@@ -91,7 +91,7 @@ def tortoise_config(settings: Settings) -> dict[str, Any]:
         }
     else:
         connection = {
-            "engine": "tortoise.backends.mysql",
+            "engine": "models.mysql_engine",
             "credentials": {
                 "host": parts.hostname,
                 "port": parts.port or 3306,

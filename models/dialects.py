@@ -21,7 +21,6 @@ class Dialect:
     """The server's UTC time, in the form time columns hold."""
     now_plus_us: str
     """The same plus ``{}`` microseconds (a ``%s`` mark or a number)."""
-    insert_ignore: str
     upsert: str
     """Begins the clause that updates on a duplicate key; ``{}`` is the key's columns."""
     inserted: str
@@ -59,7 +58,6 @@ MARIADB: Final = Dialect(
     name="mariadb",
     now=_MARIADB_NOW,
     now_plus_us=_MARIADB_NOW + " + INTERVAL {} MICROSECOND",
-    insert_ignore="INSERT IGNORE INTO",
     upsert="ON DUPLICATE KEY UPDATE",
     inserted="VALUES({})",
     for_update="FOR UPDATE",
@@ -72,7 +70,6 @@ MYSQL: Final = Dialect(
     name="mysql",
     now=MARIADB.now,
     now_plus_us=MARIADB.now_plus_us,
-    insert_ignore=MARIADB.insert_ignore,
     upsert=MARIADB.upsert,
     inserted=MARIADB.inserted,
     for_update=MARIADB.for_update,
@@ -86,7 +83,6 @@ SQLITE: Final = Dialect(
     name="sqlite",
     now=f"({_SQLITE_NOW})",
     now_plus_us="(strftime('%Y-%m-%d %H:%M:%f', 'now', ({} / 1000000.0) || ' seconds') || '000')",
-    insert_ignore="INSERT OR IGNORE INTO",
     upsert="ON CONFLICT ({}) DO UPDATE SET",
     inserted="excluded.{}",
     for_update="",

@@ -28,7 +28,7 @@ async def migrate(settings: Settings) -> list[str]:
     Raises ``DatabaseUnavailable`` when the database is away, or another runner holds the lock for
     more than a minute.
     """
-    config = tortoise_config(settings)
+    config = _roomy(tortoise_config(settings))
     try:
         await Tortoise.init(config=config, _enable_global_fallback=True)
         await _require_answer()
@@ -56,6 +56,14 @@ async def pending_migrations(settings: Settings) -> list[str]:
         raise DatabaseUnavailable("The database is not reachable.") from error
     finally:
         await Tortoise.close_connections()
+
+
+def _roomy(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration with a second connection at least: one holds the lock, one migrates."""
+    credentials = config["connections"]["default"]["credentials"]
+    if "maxsize" in credentials:
+        credentials["maxsize"] = max(2, credentials["maxsize"])
+    return config
 
 
 async def _require_answer() -> None:

@@ -1,0 +1,68 @@
+"""Tortoise's MySQL engine with transactions that give their connection back, whatever fails.
+
+Tortoise's own context loses the pool's connection when BEGIN fails, so a server that hangs for a
+moment would leave a process without any. And it lets the driver's errors at COMMIT and ROLLBACK
+through untranslated; a rollback that fails would even replace the error that called for it, be it
+a timeout or a cancellation.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from tortoise.backends.base.client import (
+    TransactionalDBClient,
+    TransactionContext,
+    TransactionContextPooled,
+)
+from tortoise.backends.mysql.client import (  # type: ignore[attr-defined]  # errors: not exported
+    MySQLClient,
+    TransactionWrapper,
+    errors,
+)
+from tortoise.connection import get_connections
+from tortoise.exceptions import DBConnectionError, OperationalError
+
+
+class ReleasingTransactionContext(TransactionContextPooled):
+    """Leaves the pool whole and the first error standing."""
+
+    async def __aenter__(self) -> TransactionalDBClient:
+        await self.ensure_connection()
+        pool = self.client._parent._pool
+        connection = self.client._connection = await pool.acquire()
+        try:
+            await self.client.begin()
+        except BaseException:
+            # Its BEGIN may yet be answered: not to be used again.
+            connection.close()
+            await pool.release(connection)
+            raise
+        self.token = get_connections().set(self.connection_name, self.client)
+        client: TransactionalDBClient = self.client
+        return client
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            await super().__aexit__(kind, error, trace)
+        except errors.Error as fault:
+            if error is not None:
+                return  # the connection is gone, so the server rolls back by itself
+            if isinstance(fault, errors.InterfaceError):
+                raise DBConnectionError(fault) from fault
+            raise OperationalError(fault) from fault
+
+
+class ReleasingMySQLClient(MySQLClient):
+    """For MariaDB and MySQL."""
+
+    def _in_transaction(self) -> TransactionContext:
+        return ReleasingTransactionContext(TransactionWrapper(self), self._pool_init_lock)
+
+
+client_class = ReleasingMySQLClient
