@@ -11,6 +11,7 @@ from typing import Any
 
 import dramatiq
 from dramatiq.middleware import Middleware
+from redis.exceptions import RedisError
 
 from coordination.errors import FarmLokalError
 from coordination.jobs import SWEEP
@@ -22,6 +23,8 @@ __all__ = ["ObservingMiddleware", "QuietConsumers"]
 _log = logging.getLogger(__name__)
 # Every few seconds for ever; what it finds, it logs itself.
 _ROUTINE = frozenset({SWEEP.name})
+# How Dramatiq's consumers begin their lines about a broker that is away.
+_AWAY = ("Consumer encountered a connection error", "Failed to post_process_message")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,10 @@ def _outcome(exception: BaseException | None) -> str:
 
 
 class QuietConsumers(logging.Filter):
-    """Lets one line through per fault of the queue's Redis, not one per consumer and attempt."""
+    """Lets one line through per fault of the queue's Redis, not one per consumer and attempt.
+
+    What consumers say of anything else (an unknown actor, a defect) always goes through.
+    """
 
     def __init__(self, pause_s: float = 60.0) -> None:
         super().__init__()
@@ -101,10 +107,16 @@ class QuietConsumers(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Whether the line is news. Lines of other loggers always are."""
-        if not record.name.startswith("dramatiq.worker.ConsumerThread"):
+        if not record.name.startswith("dramatiq.worker.ConsumerThread") or not _is_away(record):
             return True
         if time.monotonic() < self._quiet_until:
             return False
         self._quiet_until = time.monotonic() + self._pause_s
         record.msg, record.args, record.exc_info = "The queue's Redis does not answer", (), None
         return True
+
+
+def _is_away(record: logging.LogRecord) -> bool:
+    # Dramatiq takes a timeout of redis-py for an unexpected error.
+    error = record.exc_info[1] if record.exc_info else None
+    return isinstance(error, RedisError) or str(record.msg).startswith(_AWAY)

@@ -19,6 +19,7 @@ from actors import catalog, work
 from actors.binding import Binding, bind, declare
 from actors.observing import ObservingMiddleware, QuietConsumers
 from actors.resources import ResourcesMiddleware
+from actors.stopping import StopOnceMiddleware
 from coordination.jobs import APPLY_OUTBOX, PURGE, SWEEP, WARM_CACHE, open_broker
 from coordination.logs import configure_logging
 from coordination.settings import Settings, load_settings
@@ -45,7 +46,8 @@ def setup() -> None:
 def build(settings: Settings) -> RedisBroker:
     """A broker with all actors declared."""
     resources = ResourcesMiddleware(settings)
-    broker = open_broker(settings, [AsyncIO(), resources, ObservingMiddleware()])
+    stopping = StopOnceMiddleware(settings.shutdown_timeout_s)
+    broker = open_broker(settings, [stopping, AsyncIO(), resources, ObservingMiddleware()])
     for binding in BINDINGS:
         declare(broker, binding, resources.opened)
     return broker
