@@ -13,7 +13,14 @@ from coordination.cache_entry import strong_etag
 from coordination.rate_limit import Verdict
 from coordination.settings import Settings
 
-__all__ = ["JSON", "cached_answer", "fixed_answer", "limiter_headers", "live_answer"]
+__all__ = [
+    "JSON",
+    "cached_answer",
+    "fixed_answer",
+    "limiter_headers",
+    "live_answer",
+    "public_answer",
+]
 
 JSON: Final = "application/json"
 _CACHE_STATUS: Final = {
@@ -32,21 +39,32 @@ def cached_answer(call: Call, settings: Settings, fetched: Fetched) -> HTTPRespo
     status = f"FarmLokal; {_CACHE_STATUS[fetched.outcome]}"
     if fetched.outcome in {Outcome.HIT, Outcome.STALE}:
         status += f"; ttl={fetched.ttl_s}"
-    headers = {
-        "etag": answer.etag,
-        "cache-control": f"public, max-age=0, stale-if-error={settings.stale_if_error_s}",
-        "cdn-cache-control": f"public, max-age={settings.cdn_max_age_s}",
-        "cache-status": status,
-    }
+    headers = {"etag": answer.etag, **_public(settings), "cache-status": status}
     if answer.link is not None:
         headers["link"] = f'<{answer.link}>; rel="next"'
     return _conditional(call, answer.body, answer.etag, headers)
 
 
+def public_answer(
+    call: Call, settings: Settings, body: bytes, headers: dict[str, str] | None = None
+) -> HTTPResponse:
+    """A public read straight from the database: 200, or 304 when the client has it."""
+    etag = strong_etag(body)
+    return _conditional(call, body, etag, {"etag": etag, **_public(settings), **(headers or {})})
+
+
+def _public(settings: Settings) -> dict[str, str]:
+    """Clients ask each time; shared caches are steered apart (RFC 9213)."""
+    return {
+        "cache-control": f"public, max-age=0, stale-if-error={settings.stale_if_error_s}",
+        "cdn-cache-control": f"public, max-age={settings.cdn_max_age_s}",
+    }
+
+
 def live_answer(
     call: Call, body: bytes, headers: dict[str, str] | None = None, status: int = 200
 ) -> HTTPResponse:
-    """An answer read just now and kept nowhere: ``no-store``, with a strong ETag."""
+    """The answer to a write: kept nowhere, with the strong ETag to write on with."""
     etag = strong_etag(body)
     complete = {"etag": etag, "cache-control": "no-store", **(headers or {})}
     if status != 200:

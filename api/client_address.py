@@ -23,7 +23,7 @@ def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Netwo
     if address is None or not forwarded_for or not _is_trusted(address, trusted):
         return str(address) if address else peer
     for hop in reversed(forwarded_for.split(",")):
-        nearer = _parse(hop.strip())
+        nearer = _parse(_without_port(hop.strip()))
         if nearer is None:
             break
         address = nearer
@@ -38,6 +38,14 @@ def limit_identity(address: str) -> str:
     if isinstance(parsed, ipaddress.IPv6Address):
         return f"addr:{ipaddress.ip_network((parsed, 64), strict=False)}"
     return f"addr:{parsed or address}"
+
+
+def _without_port(hop: str) -> str:
+    """Some proxies write ``192.0.2.7:1234`` or ``[2001:db8::7]:1234``."""
+    if hop.startswith("["):
+        return hop[1:].partition("]")[0]
+    host, colon, _ = hop.partition(":")
+    return host if colon and ":" not in hop[len(host) + 1 :] else hop
 
 
 def _parse(text: str) -> Address | None:

@@ -12,6 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 from sanic import HTTPResponse
+from tortoise.exceptions import OperationalError
 
 from api.context import Call, Web
 from coordination import keys
@@ -65,7 +66,7 @@ async def _outbox(web: Web) -> list[Metric]:
             " (SELECT id FROM outbox WHERE state = 'pending' LIMIT 10000) waiting",
             purpose="metrics",
         )
-    except DatabaseUnavailable:
-        return []
+    except (DatabaseUnavailable, OperationalError):
+        return []  # away, or not migrated yet: readiness tells which
     help_text = "Outbox rows not yet done; counted up to 10000."
     return [GaugeMetricFamily("outbox_pending", help_text, value=rows[0]["pending"])]

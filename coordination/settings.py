@@ -9,11 +9,12 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from coordination.currencies import EXPONENTS
 from coordination.errors import Misconfigured
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -50,7 +51,7 @@ class Settings(BaseSettings):
     shutdown_timeout_s: Seconds = 20
     cursor_secret: Annotated[tuple[str, ...], NoDecode] = (DEVELOPMENT_CURSOR_SECRET,)
     """Comma-separated; the first signs, all are accepted, so it can be rotated."""
-    market_currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    market_currency: str = "USD"
     stale_if_error_s: Annotated[int, Field(ge=0)] = 60
     cdn_max_age_s: Annotated[int, Field(ge=0)] = 30
 
@@ -129,10 +130,17 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("market_currency")
+    @classmethod
+    def _is_currency(cls, value: str) -> str:
+        if value not in EXPONENTS:
+            raise ValueError("must be an active ISO 4217 code such as USD")
+        return value
+
     @field_validator("redis_url", "queue_redis_url", "cache_redis_url")
     @classmethod
     def _redis_scheme(cls, value: str) -> str:
-        if value and urlsplit(value).scheme not in {"redis", "rediss", "unix"}:
+        if value and _split_url(value).scheme not in {"redis", "rediss", "unix"}:
             raise ValueError("must begin with redis://, rediss:// or unix://")
         return value
 
@@ -141,7 +149,7 @@ class Settings(BaseSettings):
     def _database_scheme(cls, value: str) -> str:
         if not value:
             return value
-        parts = urlsplit(value)
+        parts = _split_url(value)
         if parts.scheme == "mysql" and parts.hostname and len(parts.path) > 1:
             return value
         if parts.scheme == "sqlite" and len(parts.path) > 1:
@@ -179,6 +187,16 @@ class Settings(BaseSettings):
     def effective_cache_redis_url(self) -> str:
         """Redis of what can be rebuilt: cache entries, rate limits."""
         return self.cache_redis_url or self.redis_url
+
+
+def _split_url(url: str) -> SplitResult:
+    parts = urlsplit(url)
+    try:
+        _ = parts.port
+    except ValueError:
+        # Its own words would repeat what may be a piece of an unescaped password.
+        raise ValueError("has a port that is no number up to 65535") from None
+    return parts
 
 
 def load_settings(**overrides: object) -> Settings:

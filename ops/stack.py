@@ -32,6 +32,7 @@ __all__ = [
     "example_farm",
     "is_ready",
     "plan_stack",
+    "reachable_host",
     "server_name",
 ]
 
@@ -108,10 +109,14 @@ def check_port(host: str, port: int) -> None:
             raise Misconfigured(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
 
 
+def reachable_host(host: str) -> str:
+    """Where a client on this machine finds a server that listens on ``host``."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - the reverse
+
+
 def is_ready(host: str, port: int) -> bool:
     """Whether ``/health/ready`` answers 200 now."""
-    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - the reverse
-    connection = http.client.HTTPConnection(reachable, port, timeout=2)
+    connection = http.client.HTTPConnection(reachable_host(host), port, timeout=2)
     try:
         connection.request("GET", "/health/ready")
         return connection.getresponse().status == 200

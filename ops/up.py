@@ -32,6 +32,7 @@ from ops.stack import (
     example_farm,
     is_ready,
     plan_stack,
+    reachable_host,
     server_name,
 )
 from ops.supervisor import Supervisor
@@ -210,7 +211,8 @@ def _await_ready(
 def _welcome(stack: Stack, home: Home, announce: Announces) -> None:
     settings = stack.settings
     key = asyncio.run(demo_key(settings, home))
-    base = f"http://127.0.0.1:{settings.port}"
+    host = reachable_host(settings.host)
+    base = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
     farm, category = asyncio.run(example_farm(settings)) or (1, "fruits-and-fruit-juices")
     body = (
         f'{{"sku": "EGGS-12", "name": "Duck eggs", "category": "{category}", "farm": {farm},'

@@ -6,7 +6,7 @@ from typing import Final
 
 from sanic import HTTPResponse
 
-from api.answers import live_answer
+from api.answers import live_answer, public_answer
 from api.bodies import CategoryCreate, CategoryPatch, read_body
 from api.catalog.paging import named_page
 from api.context import Call, Web
@@ -36,7 +36,7 @@ async def get_category(web: Web, call: Call, slug: str) -> HTTPResponse:
     """One category."""
     Parameters(call.request.query_string, []).check()
     found = await categories.get_category(web.resources, path_slug("slug", slug))
-    return live_answer(call, found.as_json())
+    return public_answer(call, web.settings, found.as_json())
 
 
 async def create_category(web: Web, call: Call) -> HTTPResponse:

@@ -6,7 +6,7 @@ from typing import Final
 
 from sanic import HTTPResponse
 
-from api.answers import live_answer
+from api.answers import live_answer, public_answer
 from api.bodies import FarmCreate, FarmPatch, read_body
 from api.catalog.paging import named_page
 from api.context import Call, Web
@@ -36,7 +36,7 @@ async def get_farm(web: Web, call: Call, farm_id: str) -> HTTPResponse:
     """One farm."""
     Parameters(call.request.query_string, []).check()
     found = await farms.get_farm(web.resources, path_integer("farm_id", farm_id))
-    return live_answer(call, found.as_json())
+    return public_answer(call, web.settings, found.as_json())
 
 
 async def create_farm(web: Web, call: Call) -> HTTPResponse:

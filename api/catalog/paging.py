@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import orjson
 from sanic import HTTPResponse
 
-from api.answers import live_answer
+from api.answers import public_answer
 from api.context import Call, Web
 from api.parameters import Parameters, integer, text
 from models.catalog.by_name import Page, Position
@@ -61,4 +61,4 @@ async def named_page(
     if next_cursor is not None:
         target = urlencode({"limit": limit, "cursor": next_cursor})
         headers["link"] = f'<{path}?{target}>; rel="next"'
-    return live_answer(call, body, headers)
+    return public_answer(call, web.settings, body, headers)

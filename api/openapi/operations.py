@@ -24,7 +24,8 @@ __all__ = ["OPERATIONS", "Operation"]
 Json = dict[str, Any]
 
 _JSON: Final = "application/json"
-_CACHED: Final = ("ETag", "Cache-Control", "CDN-Cache-Control", "Cache-Status")
+_PUBLIC: Final = ("ETag", "Cache-Control", "CDN-Cache-Control")
+_CACHED: Final = (*_PUBLIC, "Cache-Status")
 _LIVE: Final = ("ETag", "Cache-Control")
 _CREATED: Final = (*_LIVE, "Location", "Idempotent-Replayed")
 
@@ -61,7 +62,7 @@ def _list(tag: str, name: str, headers: tuple[str, ...], *filters: Json) -> Oper
     )
 
 
-def _get(tag: str, name: str, headers: tuple[str, ...] = _LIVE) -> Operation:
+def _get(tag: str, name: str, headers: tuple[str, ...] = _PUBLIC) -> Operation:
     return Operation(
         tag,
         {200: _json(name), 304: None},
@@ -117,12 +118,12 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/v1/products/{product_id}"): _get("products", "Product", _CACHED),
     ("PATCH", "/v1/products/{product_id}"): _patch("products", "Product", bodies.ProductPatch),
     ("DELETE", "/v1/products/{product_id}"): _delete("products"),
-    ("GET", "/v1/categories"): _list("categories", "CategoryPage", _LIVE),
+    ("GET", "/v1/categories"): _list("categories", "CategoryPage", _PUBLIC),
     ("POST", "/v1/categories"): _create("categories", "Category", bodies.CategoryCreate),
     ("GET", "/v1/categories/{slug}"): _get("categories", "Category"),
     ("PATCH", "/v1/categories/{slug}"): _patch("categories", "Category", bodies.CategoryPatch),
     ("DELETE", "/v1/categories/{slug}"): _delete("categories", 409),
-    ("GET", "/v1/farms"): _list("farms", "FarmPage", _LIVE),
+    ("GET", "/v1/farms"): _list("farms", "FarmPage", _PUBLIC),
     ("POST", "/v1/farms"): _create("farms", "Farm", bodies.FarmCreate),
     ("GET", "/v1/farms/{farm_id}"): _get("farms", "Farm"),
     ("PATCH", "/v1/farms/{farm_id}"): _patch("farms", "Farm", bodies.FarmPatch),

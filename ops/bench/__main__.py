@@ -1,4 +1,4 @@
-"""``make bench``: the hit path and the miss path beside a floor, interleaved, in one run.
+"""``make bench``: the hit path beside a floor, interleaved, in one run.
 
 Everything is started here and ended here: an embedded Redis, SQLite (or ``DATABASE_URL``), one web
 process with logs, metrics and an exact limiter, and bare Sanic servers that send the same bytes.

@@ -92,6 +92,27 @@ def test_what_the_client_has_is_not_sent_again(
         assert client.get(path, headers={"if-none-match": condition}).status_code == 200, condition
 
 
+def test_what_may_be_kept_and_by_whom(client: httpx.Client, api: RunningApi) -> None:
+    """Public reads are validated by clients and kept briefly by a CDN; all else is kept nowhere."""
+    for path in ("/v1/products", f"/v1/products/{api.product_id}"):
+        client.get(path)
+        headers = client.get(path).headers
+        assert headers["cache-control"] == "public, max-age=0, stale-if-error=60"
+        assert headers["cdn-cache-control"] == "public, max-age=30"
+        assert re.fullmatch(r"FarmLokal; hit; ttl=[0-9]+", headers["cache-status"])
+    for path in ("/v1/categories", f"/v1/categories/{api.category}", "/v1/farms"):
+        headers = client.get(path).headers
+        assert headers["cache-control"] == "public, max-age=0, stale-if-error=60"
+        assert headers["cdn-cache-control"] == "public, max-age=30"
+    written = client.post("/v1/products", json=new_product(api))
+    gone = client.delete(written.headers["location"])
+    missing = client.get(written.headers["location"])
+    assert [a.status_code for a in (written, gone, missing)] == [201, 204, 404]
+    for answer in (written, gone, missing, client.get("/health/ready"), client.get("/metrics")):
+        assert answer.headers["cache-control"] == "no-store"
+        assert "cdn-cache-control" not in answer.headers
+
+
 def test_no_answer_carries_an_empty_header(client: httpx.Client) -> None:
     """Sanic adds an empty Alt-Svc of its own unless it knows what is served."""
     for path in ("/v1/farms", "/health/live", "/nope", "/docs"):

@@ -87,7 +87,10 @@ def up(tmp_path: Path) -> Any:
 
 
 def is_gone(process: psutil.Process) -> bool:
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True  # it went between the two questions
 
 
 Start = Callable[..., Up]

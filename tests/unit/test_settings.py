@@ -36,8 +36,12 @@ def test_env_example_lists_every_setting_with_its_default() -> None:
     [
         ("PORT", "70000"),
         ("LOG_LEVEL", "loud"),
+        ("MARKET_CURRENCY", "ZZZ"),
         ("DATABASE_URL", "postgres://x/y"),
+        ("DATABASE_URL", "mysql://u:p@host:99999/name"),
+        ("DATABASE_URL", "mysql://u:pass/word@host/name"),
         ("REDIS_URL", "http://127.0.0.1"),
+        ("REDIS_URL", "redis://127.0.0.1:99999/0"),
         ("CURSOR_SECRET", "short"),
         ("TRUSTED_PROXIES", "not-a-network"),
         ("CACHE_TTL_JITTER", "2"),
