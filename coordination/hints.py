@@ -91,6 +91,10 @@ class HintSender:
                             "Hint not sent; the sweep will find the work",
                             extra={"job": job.name, "reason": type(error).__name__},
                         )
+                    except Exception:
+                        # A defect of ours with one hint must not end the sending of all others.
+                        HINTS.labels(job.name, "failed").inc()
+                        _log.exception("Hint could not be made", extra={"job": job.name})
                     else:
                         self._cooldown.succeeded()
                         HINTS.labels(job.name, "sent").inc()
@@ -106,15 +110,20 @@ def _sending(
 
 
 def _merged(batch: list[Pending]) -> list[Pending]:
-    """One message per job and request id; list arguments of hints without one are joined.
+    """One message per job, its list arguments joined; it carries the first request's id alone.
 
     Under load many hints pile up while one is sent. They keep their own message while the pile is
-    small, so that each request's id reaches the worker's lines.
+    small, so that each request's id reaches the worker's lines. Hints that name nothing keep
+    theirs: joined with others, "whatever is due" would become "only these".
     """
     if len(batch) <= 20:
         return batch
+    bare: list[Pending] = []
     joined: dict[str, Pending] = {}
     for job, arguments, request_id in batch:
+        if arguments == job.arguments():
+            bare.append((job, arguments, request_id))
+            continue
         held = joined.get(job.name)
         if held is None:
             joined[job.name] = (job, arguments, request_id)
@@ -124,4 +133,4 @@ def _merged(batch: list[Pending]) -> list[Pending]:
             for item in fields(arguments)
         }
         joined[job.name] = (job, job.arguments(**parts), held[2])
-    return list(joined.values())
+    return [*joined.values(), *bare]

@@ -6,6 +6,7 @@ cache is away is put off and tried again, a few seconds apart, until the cache i
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,12 +14,13 @@ from typing import Final
 from coordination.logs import current_request_id
 from coordination.metrics import OUTBOX_ROWS
 from models import durable_work
-from models.catalog.changes import Change
-from models.database import Connection, Database
+from models.catalog.changes import Change, everything_changed
+from models.database import Connection, Database, Row
 from models.durable_work import Backoff, WorkTable
 
 __all__ = ["Claimed", "Entry", "claim", "complete", "count_due", "purge", "record", "retry"]
 
+_log = logging.getLogger(__name__)
 _TABLE: Final = WorkTable("outbox", ("kind", "payload", "request_id"))
 _BACKOFF: Final = Backoff(first_ms=250, most_ms=5_000)
 
@@ -72,11 +74,18 @@ async def claim(db: Database, ids: Sequence[int] = ()) -> Claimed:
         taken = await durable_work.claim_due(db, _TABLE, limit=batch, lease_ms=lease_ms)
     return Claimed(
         taken.token,
-        tuple(
-            Entry(int(row["id"]), Change.decode(row["kind"], row["payload"]), row["request_id"])
-            for row in taken.rows
-        ),
+        tuple(Entry(int(row["id"]), _change(row), row["request_id"]) for row in taken.rows),
     )
+
+
+def _change(row: Row) -> Change:
+    """The row's change. One that cannot be read voids everything, which is always right."""
+    try:
+        return Change.decode(row["kind"], row["payload"])
+    except (ValueError, KeyError, TypeError):
+        _log.exception("Outbox row cannot be read; everything is voided", extra={"row": row["id"]})
+        _count("unreadable", 1)
+        return everything_changed(str(row["kind"]))
 
 
 async def complete(db: Database, claimed: Claimed) -> int:

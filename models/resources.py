@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final
 
 from coordination.cache import AnswerCache
 from coordination.cache_plane import CachePlane
@@ -14,6 +16,8 @@ from models.catalog.slug_memory import SlugMemory
 from models.database import Database, open_database
 
 __all__ = ["Resources", "open_resources"]
+
+_ANNOUNCE_WITHIN_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class Resources:
     limiter: RateLimiter
     hints: HintSender
     slugs: SlugMemory
+    announcing: set[asyncio.Task[None]] = field(default_factory=set)
+    """Voidings under way, which outlive the requests that caused them."""
 
     def observe_pools(self) -> None:
         """Bring the gauges of this process's connection pools up to date."""
@@ -34,7 +40,9 @@ class Resources:
         self.plane.observe_pool()
 
     async def close(self) -> None:
-        """Send pending hints, then close everything. May be called twice."""
+        """Finish voidings, send pending hints, then close everything. May be called twice."""
+        if self.announcing:
+            await asyncio.wait(self.announcing, timeout=_ANNOUNCE_WITHIN_S)
         await self.hints.close()
         await self.plane.close()
         await self.db.close()

@@ -25,6 +25,10 @@ async def fetch_list_by_id(
 ) -> Fetched:
     """As ``listing.fetch_list``, for a category named by id; ``query.category`` is ignored."""
     known = resources.slugs.recall(category_id)
+    if known is None and limit is not None:
+        # Before the query: made-up ids must not reach the database beyond the limit.
+        limit.note.verdict = await resources.limiter.check(limit)
+        limit.note.decided, limit = True, None
     slug = known.slug if known else await listing.category_slug(resources, category_id)
     try:
         fetched = await listing.fetch_list(resources, replace(query, category=slug), limit)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from coordination import keys
-from coordination.errors import DatabaseUnavailable
+from coordination.errors import Unavailable
 from coordination.jobs import APPLY_OUTBOX, ApplyOutbox
 from models.catalog.changes import Change
 from models.database import Database
@@ -32,9 +32,10 @@ class Voided:
 async def void(resources: Resources, changes: Sequence[Change]) -> Voided:
     """Void everything these committed changes show in, in one atomic step. Repeatable.
 
-    Reads the category tree after the commit: whoever moves a category later replaces
-    ``cache:gen:all`` after that, so no ancestor is missed. Never raises for a cache or database
-    that is away; without the tree it voids everything.
+    Reads the category tree after the commit. Whoever edits a category later replaces
+    ``cache:gen:all`` after that; while an edit is committed but perhaps not yet voided, lists
+    stand under names and ancestors the tree no longer shows, so everything is voided. Never raises
+    for a cache or database that is away; without the tree it voids everything, too.
     """
     product_ids = list(dict.fromkeys(pid for change in changes for pid in change.product_ids))
     category_ids = {cid for change in changes for cid in change.category_ids}
@@ -45,10 +46,13 @@ async def void(resources: Resources, changes: Sequence[Change]) -> Voided:
         generations.append(keys.GENERATION_PRODUCTS)
         try:
             slugs = await slugs_with_ancestors(resources.db, category_ids)
-        except DatabaseUnavailable:
-            generations.append(keys.GENERATION_ALL)
+            in_doubt = await _category_edit_pending(resources.db)
+        except Unavailable:
+            in_doubt = True
         else:
             generations.extend(keys.generation_category(slug) for slug in slugs)
+        if in_doubt:
+            generations.append(keys.GENERATION_ALL)
     if not generations:
         return Voided(acknowledged=True)
     held = await resources.plane.void(product_ids, generations)
@@ -62,7 +66,11 @@ async def announce(resources: Resources, row_id: int, change: Change) -> None:
 
     A client that leaves meanwhile does not stop it: the change is committed, whoever asked for it.
     """
-    await asyncio.shield(asyncio.create_task(_announce(resources, row_id, change)))
+    task = asyncio.create_task(_announce(resources, row_id, change))
+    # The loop alone would let it be collected once its client has left.
+    resources.announcing.add(task)
+    task.add_done_callback(resources.announcing.discard)
+    await asyncio.shield(task)
 
 
 async def _announce(resources: Resources, row_id: int, change: Change) -> None:
@@ -75,6 +83,15 @@ async def _announce(resources: Resources, row_id: int, change: Change) -> None:
             hot_products=[str(product_id) for product_id in voided.hot],
         ),
     )
+
+
+async def _category_edit_pending(db: Database) -> bool:
+    rows = await db.fetch(
+        "SELECT id FROM outbox WHERE state = 'pending' AND kind LIKE %s LIMIT 1",
+        ["category.%"],
+        purpose="category_edits",
+    )
+    return bool(rows)
 
 
 async def slugs_with_ancestors(db: Database, category_ids: set[int]) -> list[str]:
