@@ -41,7 +41,7 @@ class Door:
         """Stop listening; connections, those still in the queue too, stay open."""
         closing = self.server.close()
         if closing is not None:
-            closing.close()  # it would wait for the connections
+            closing.cancel()  # it waits for the connections
         waiting = []
         with self._listener, contextlib.suppress(BlockingIOError):
             while True:

@@ -224,8 +224,7 @@ class AnswerCache:
         after every voiding this reader could know of: its answer is as fresh as our own would be.
         """
         try:
-            async with asyncio.timeout(self._settings.cache_fill_wait_ms / 1000):
-                fetched = await asyncio.shield(self._following(plan, read, fill))
+            fetched = await asyncio.shield(self._following(plan, read, fill))
         except (TimeoutError, CacheUnavailable):
             return await self._bypass(fill, read.verdict)
         return replace(fetched, verdict=read.verdict)
@@ -236,8 +235,12 @@ class AnswerCache:
         Whoever joins has seen the lease stand, so what the look-out finds is no older than that.
         """
         return self._follows.get(read.token) or self._started(
-            self._follows, read.token, self._follow(plan, read, fill)
+            self._follows, read.token, self._follow_a_while(plan, read, fill)
         )
+
+    async def _follow_a_while(self, plan: ReadPlan, read: _Read, fill: Fill) -> Fetched:
+        async with asyncio.timeout(self._settings.cache_fill_wait_ms / 1000):
+            return await self._follow(plan, read, fill)
 
     async def _follow(self, plan: ReadPlan, read: _Read, fill: Fill) -> Fetched:
         delay_s = 0.005

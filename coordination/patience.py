@@ -26,15 +26,29 @@ class Patience:
     the loop gets a few more turns, to read what may have arrived, before the wait is given up.
     """
 
-    __slots__ = ("_chances", "_due_at", "_handle", "_loop", "_scope", "_seconds")
+    __slots__ = (
+        "_cancelling",
+        "_chances",
+        "_due_at",
+        "_expired",
+        "_handle",
+        "_loop",
+        "_seconds",
+        "_task",
+    )
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._chances = _SECOND_CHANCES
-        self._scope = asyncio.timeout(None)
+        self._expired = False
 
     async def __aenter__(self) -> None:
-        await self._scope.__aenter__()
+        # Not on top of asyncio.timeout: this is on the path of every cached read.
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("Patience works inside a task")
+        self._task = task
+        self._cancelling = task.cancelling()
         self._loop = asyncio.get_running_loop()
         self._wait()
 
@@ -53,7 +67,8 @@ class Patience:
         if left:
             self._handle = self._loop.call_soon(self._turn, left - 1)
         else:
-            self._scope.reschedule(self._loop.time())
+            self._expired = True
+            self._task.cancel()
 
     async def __aexit__(
         self,
@@ -62,4 +77,7 @@ class Patience:
         trace: TracebackType | None,
     ) -> None:
         self._handle.cancel()
-        await self._scope.__aexit__(kind, error, trace)
+        # Someone else's cancellation passes through, also when it came together with ours.
+        ours_alone = self._expired and self._task.uncancel() <= self._cancelling
+        if ours_alone and kind is asyncio.CancelledError:
+            raise TimeoutError from error
