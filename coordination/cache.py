@@ -35,7 +35,6 @@ class _State(IntEnum):
     SERVED = 1
     FILLING = 2
     WAITING = 3
-    ABSENT = 4
 
 
 @dataclass(frozen=True, slots=True)

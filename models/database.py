@@ -34,6 +34,7 @@ from coordination.metrics import (
 )
 from coordination.settings import Settings
 from models.dialects import MARIADB, MYSQL, SQLITE, Dialect
+from models.mysql_engine import ConnectionFault
 from models.sqlite_engine import ImmediateSqliteClient
 from models.sqlite_limits import LimitingSqliteClient
 
@@ -275,7 +276,7 @@ class Database:
             raise _integrity(error) from error
         except (OperationalError, DBConnectionError) as error:
             raise _operational(error, stopping=stopping) from error
-        except (TimeoutError, OSError, EOFError) as error:
+        except (TimeoutError, OSError, EOFError, ConnectionFault) as error:
             DATABASE_FAULTS.labels(type(error).__name__).inc()
             raise DatabaseUnavailable("The database did not answer in time.") from error
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from tortoise import Tortoise
@@ -96,9 +99,18 @@ async def _only_runner(settings: Settings) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _file_lock(settings: Settings) -> AsyncIterator[None]:
-    import fcntl
-
-    settings.farmlokal_home.mkdir(parents=True, exist_ok=True)
-    with (settings.farmlokal_home / "migrate.lock").open("w") as file:
-        await asyncio.to_thread(fcntl.flock, file, fcntl.LOCK_EX)
+    """Hold a lock beside the database file, which every process that opens it can see."""
+    file_path = Path(
+        tortoise_config(settings)["connections"]["default"]["credentials"]["file_path"]
+    )
+    ends_at = time.monotonic() + _LOCK_WAIT_S
+    with file_path.with_name(f"{file_path.name}.migrating").open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > ends_at:
+                    raise DatabaseUnavailable("Another process is migrating it.") from None
+                await asyncio.sleep(0.1)
         yield

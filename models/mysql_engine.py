@@ -23,6 +23,9 @@ from tortoise.backends.mysql.client import (  # type: ignore[attr-defined]  # er
 from tortoise.connection import get_connections
 from tortoise.exceptions import DBConnectionError, OperationalError
 
+ConnectionFault: type[Exception] = errors.InterfaceError
+"""What the driver raises for a connection that died under it; Tortoise lets it through."""
+
 
 class ReleasingTransactionContext(TransactionContextPooled):
     """Leaves the pool whole and the first error standing."""

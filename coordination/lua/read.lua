@@ -2,12 +2,12 @@
 -- One cached read: rate limit, generations and entry in one round trip.
 -- KEYS: 1 limiter hash, 2 entry, 3.. generations (the first is cache:gen:all, at most two).
 -- ARGV: 1 limit (0: unlimited), 2 window ms, 3 cost, 4 now ms or '', 5 fresh opaque token (16 bytes),
---       6 ttl ms of a generation that no stored entry has recorded yet, 7 fill lease ms (0: never
---       take it), 8 warm lease ms (0: never take it).
+--       6 ttl ms of a generation that no stored entry has recorded yet, 7 fill lease ms,
+--       8 warm lease ms (0: never take it).
 -- Returns {allowed, previous, current, now ms, state, stamp, token, entry, warm}:
 --   state 0 limited, 1 entry served, 2 caller holds the fill lease `token`, 3 another fills (`token`
---   is its lease), 4 nothing there and no lease wanted. `warm` is 1 for the one caller that should
---   have an entry past its soft expiry filled anew.
+--   is its lease). `warm` is 1 for the one caller that should have an entry past its soft expiry
+--   filled anew.
 -- An entry whose stamp is not made of the current generations is void. O(1) plus the entry's length.
 --
 -- Entry layout, offsets from 0: kind (0), generations (1-50), warm at, ms (51-63), token (64-79),
@@ -54,10 +54,6 @@ if entry and kind ~= 'T' and string.sub(entry, 2, 51) == stamp then
   return { 1, previous, current, now_ms, 1, stamp, token, entry, warm }
 end
 
-local lease_ms = tonumber(ARGV[7])
-if lease_ms == 0 then
-  return { 1, previous, current, now_ms, 4, stamp, '', '', 0 }
-end
 redis.call('SET', KEYS[2], 'L' .. stamp .. string.rep('0', 13) .. ARGV[5] .. string.rep('0', 13),
-  'PX', lease_ms)
+  'PX', tonumber(ARGV[7]))
 return { 1, previous, current, now_ms, 2, stamp, ARGV[5], '', 0 }

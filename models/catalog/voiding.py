@@ -33,8 +33,8 @@ async def void(resources: Resources, changes: Sequence[Change]) -> Voided:
     """Void everything these committed changes show in, in one atomic step. Repeatable.
 
     Reads the category tree after the commit. Whoever edits a category later replaces
-    ``cache:gen:all`` after that; while an edit is committed but perhaps not yet voided, lists
-    stand under names and ancestors the tree no longer shows, so everything is voided. Never raises
+    ``cache:gen:all`` after that; while a rename, move or deletion is committed but perhaps not yet
+    voided, lists stand under names the tree no longer shows, so everything is voided. Never raises
     for a cache or database that is away; without the tree it voids everything, too.
     """
     product_ids = list(dict.fromkeys(pid for change in changes for pid in change.product_ids))
@@ -87,8 +87,8 @@ async def _announce(resources: Resources, row_id: int, change: Change) -> None:
 
 async def _category_edit_pending(db: Database) -> bool:
     rows = await db.fetch(
-        "SELECT id FROM outbox WHERE state = 'pending' AND kind LIKE %s LIMIT 1",
-        ["category.%"],
+        "SELECT id FROM outbox WHERE state = 'pending'"
+        " AND kind IN ('category.updated', 'category.deleted') LIMIT 1",
         purpose="category_edits",
     )
     return bool(rows)

@@ -69,3 +69,16 @@ async def test_migrating_twice_from_one_process_is_quiet(
     settings = settings_for(tmp_path, fresh_database)
     first, second = await migrate(settings), await migrate(settings)
     assert (first, second) == (["0001_catalogue"], [])
+
+
+def test_an_embedded_database_waits_for_its_other_runner(tmp_path: Path) -> None:
+    """Two homes may name one file, so the lock stands beside the file."""
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    homes = [tmp_path / "one", tmp_path / "two"]
+    commands = [[sys.executable, "-c", _RUNNER, url, str(home)] for home in homes]
+    runners = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    outputs = [runner.communicate(timeout=60) for runner in runners]
+    assert sorted(out.strip() for out, _ in outputs) == ["['0001_catalogue']", "[]"], outputs
