@@ -38,7 +38,8 @@ async def migrate(settings: Settings) -> list[str]:
         async with _only_runner(settings):
             executor = _executor(config)
             pending = [step.migration.name for step in await executor.plan()]
-            await executor.migrate(direction="forward")
+            if pending:
+                await executor.migrate(direction="forward")
             return pending
     except (DBConnectionError, OperationalError, OSError) as error:
         raise DatabaseUnavailable(
