@@ -41,7 +41,10 @@ async def purge_idempotency_keys(db: Database) -> int:
 
 
 async def purge_changes(db: Database) -> int:
-    """Delete one batch of changes older than ``RETENTION_CHANGES_S``."""
+    """Delete one batch of changes older than ``RETENTION_CHANGES_S``.
+
+    Nothing numbers them yet; once followers read them by ``seq``, only numbered ones may go.
+    """
     return await _purge(db, "product_changes", db.settings.retention_changes_s, "1 = 1")
 
 
