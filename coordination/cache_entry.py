@@ -11,7 +11,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-STAMP_LENGTH: Final = 50
 HEADER_LENGTH: Final = 93
 _ETAG_LENGTH: Final = 34
 _NEVER: Final = 9_999_999_999_999

@@ -6,7 +6,7 @@ Times are compared inside statements by the database's own clock (``now``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 __all__ = ["MARIADB", "MYSQL", "SQLITE", "Dialect"]
@@ -43,7 +43,7 @@ class Dialect:
     def limited(self, select: str, timeout_ms: int) -> str:
         """A SELECT that the server itself stops after ``timeout_ms``.
 
-        SQLite has no such statement; ``Database.fetch`` interrupts it instead.
+        SQLite has no such statement; see ``sqlite_limits``.
         """
         if self.name == "mariadb":
             return f"SET STATEMENT max_statement_time={timeout_ms / 1000:.3f} FOR {select}"
@@ -66,18 +66,7 @@ MARIADB: Final = Dialect(
     straight_join="SELECT STRAIGHT_JOIN",
     join="JOIN",
 )
-MYSQL: Final = Dialect(
-    name="mysql",
-    now=MARIADB.now,
-    now_plus_us=MARIADB.now_plus_us,
-    upsert=MARIADB.upsert,
-    inserted=MARIADB.inserted,
-    for_update=MARIADB.for_update,
-    skip_locked=MARIADB.skip_locked,
-    index_hint=MARIADB.index_hint,
-    straight_join=MARIADB.straight_join,
-    join=MARIADB.join,
-)
+MYSQL: Final = replace(MARIADB, name="mysql")
 _SQLITE_NOW: Final = "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'"
 SQLITE: Final = Dialect(
     name="sqlite",

@@ -64,18 +64,3 @@ class Product(Model):
 
     class Meta:
         table = "products"
-
-
-class ApiKey(Model):
-    """A client's credential; only the SHA-256 of the key is kept."""
-
-    id = fields.BigIntField(primary_key=True)
-    name = fields.CharField(max_length=100)
-    prefix = fields.CharField(max_length=16)
-    digest = fields.BinaryField()
-    scopes = fields.CharField(max_length=200)
-    created_at = UtcDatetimeField()
-    revoked_at = UtcDatetimeField(null=True)
-
-    class Meta:
-        table = "api_keys"

@@ -140,13 +140,12 @@ async def update_category(
     given: Mapping[str, object],
     *,
     if_match: str | None = None,
-    in_transaction: Hook[Category] | None = None,
 ) -> Category:
     """Change the given fields; ``parent: None`` moves it to the top. Returns the new state.
 
     What changes nothing writes nothing. Raises ``NotFound``, ``PreconditionFailed``,
     ``InvalidInput`` (also for a parent below the category itself), ``Conflict`` (the slug is
-    taken), ``DatabaseUnavailable``, and what ``in_transaction`` raises.
+    taken), ``DatabaseUnavailable``.
     """
     wanted = _checked(given, required=())
     db = resources.db
@@ -173,7 +172,7 @@ async def update_category(
             )
         return Written(updated, everything_changed("category.updated"))
 
-    return await write(resources, unit, in_transaction)
+    return await write(resources, unit)
 
 
 async def delete_category(
@@ -181,7 +180,6 @@ async def delete_category(
     slug: str,
     *,
     if_match: str | None = None,
-    in_transaction: Hook[Category] | None = None,
 ) -> None:
     """Delete it. Raises ``NotFound``, ``PreconditionFailed``, ``DatabaseUnavailable``.
 
@@ -201,7 +199,7 @@ async def delete_category(
             ) from None
         return Written(current, everything_changed("category.deleted"))
 
-    await write(resources, unit, in_transaction)
+    await write(resources, unit)
 
 
 def _checked(given: Mapping[str, object], required: tuple[str, ...]) -> dict[str, Any]:

@@ -140,13 +140,11 @@ async def update_farm(
     given: Mapping[str, object],
     *,
     if_match: str | None = None,
-    in_transaction: Hook[Farm] | None = None,
 ) -> Farm:
     """Change the given fields; ``None`` clears an optional one. Returns the new state.
 
     What changes nothing writes nothing. Raises ``NotFound``, ``PreconditionFailed``,
-    ``InvalidInput``, ``Conflict`` (the external id is taken), ``DatabaseUnavailable``, and what
-    ``in_transaction`` raises.
+    ``InvalidInput``, ``Conflict`` (the external id is taken), ``DatabaseUnavailable``.
     """
     wanted = _checked(given, required=False)
     db = resources.db
@@ -171,7 +169,7 @@ async def update_farm(
             )
         return Written(updated, everything_changed("farm.updated"))
 
-    return await write(resources, unit, in_transaction)
+    return await write(resources, unit)
 
 
 async def delete_farm(
@@ -179,7 +177,6 @@ async def delete_farm(
     farm_id: int,
     *,
     if_match: str | None = None,
-    in_transaction: Hook[Farm] | None = None,
 ) -> None:
     """Delete it. Raises ``NotFound``, ``PreconditionFailed``, ``DatabaseUnavailable``.
 
@@ -197,7 +194,7 @@ async def delete_farm(
             raise Conflict(f"Farm {farm_id} still has products.") from None
         return Written(current, everything_changed("farm.deleted"))
 
-    await write(resources, unit, in_transaction)
+    await write(resources, unit)
 
 
 def _checked(given: Mapping[str, object], *, required: bool) -> dict[str, Any]:

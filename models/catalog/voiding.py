@@ -45,8 +45,7 @@ async def void(resources: Resources, changes: Sequence[Change]) -> Voided:
     elif product_ids or category_ids:
         generations.append(keys.GENERATION_PRODUCTS)
         try:
-            slugs = await slugs_with_ancestors(resources.db, category_ids)
-            in_doubt = await _category_edit_pending(resources.db)
+            slugs, in_doubt = await _tree_above(resources.db, category_ids)
         except Unavailable:
             in_doubt = True
         else:
@@ -85,19 +84,19 @@ async def _announce(resources: Resources, row_id: int, change: Change) -> None:
     )
 
 
-async def _category_edit_pending(db: Database) -> bool:
-    rows = await db.fetch(
-        "SELECT id FROM outbox WHERE state = 'pending'"
-        " AND kind IN ('category.updated', 'category.deleted') LIMIT 1",
-        purpose="category_edits",
-    )
-    return bool(rows)
-
-
 async def slugs_with_ancestors(db: Database, category_ids: set[int]) -> list[str]:
     """Slugs of these categories and of all above them."""
+    slugs, _ = await _tree_above(db, category_ids)
+    return slugs
+
+
+async def _tree_above(db: Database, category_ids: set[int]) -> tuple[list[str], bool]:
+    """Those slugs, and whether an edit of the tree is committed but perhaps not yet voided.
+
+    One statement sees both at one moment: a tree that shows an edit comes with its pending row.
+    """
     if not category_ids:
-        return []
+        return [], False
     marks = ", ".join(["%s"] * len(category_ids))
     rows = await db.fetch(
         f"""
@@ -106,8 +105,11 @@ async def slugs_with_ancestors(db: Database, category_ids: set[int]) -> list[str
           UNION
           SELECT c.id, c.slug, c.parent_id FROM categories c JOIN above a ON c.id = a.parent_id
         )
-        SELECT slug FROM above""",
+        SELECT slug, EXISTS (
+          SELECT 1 FROM outbox
+          WHERE state = 'pending' AND kind IN ('category.updated', 'category.deleted')
+        ) AS in_doubt FROM above""",
         sorted(category_ids),
         purpose="category_ancestors",
     )
-    return [str(row["slug"]) for row in rows]
+    return [str(row["slug"]) for row in rows], any(row["in_doubt"] for row in rows)

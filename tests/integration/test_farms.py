@@ -136,12 +136,13 @@ async def test_deletion_is_refused_while_it_has_products(resources: Resources) -
 async def test_a_stale_condition_and_a_failing_hook_write_nothing(resources: Resources) -> None:
     farm = await create_farm(resources, PLAIN)
 
-    async def fail(conn: Connection, changed: Farm) -> None:
-        assert changed.city == "Bonn"
+    async def fail(conn: Connection, created: Farm) -> None:
+        assert created.city == "Bonn"
         raise LeaseLost("lost")
 
     with pytest.raises(LeaseLost):
-        await update_farm(resources, farm.id, {"city": "Bonn"}, in_transaction=fail)
+        await create_farm(resources, {**PLAIN, "city": "Bonn"}, in_transaction=fail)
+    assert (await list_farms(resources, limit=10)).items == (farm,)
     for write in (
         update_farm(resources, farm.id, {"city": "Bonn"}, if_match='"x"'),
         delete_farm(resources, farm.id, if_match='"x"'),
