@@ -6,9 +6,7 @@ would wait for them for ever. Supervisors and parent-death signals do send it tw
 
 from __future__ import annotations
 
-import os
 import signal
-import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Final
@@ -19,14 +17,14 @@ from dramatiq.middleware import Middleware
 __all__ = ["StopOnceMiddleware"]
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
-_GRACE_S: Final = 10.0
+_GRACE_S: Final = 10
 """What closing takes beside the jobs' own time."""
 
 
 class StopOnceMiddleware(Middleware):
     """The first signal reaches Dramatiq's handler, later ones nobody; then the clock runs."""
 
-    def __init__(self, shutdown_timeout_s: float) -> None:
+    def __init__(self, shutdown_timeout_s: int) -> None:
         self._deadline_s = shutdown_timeout_s + _GRACE_S
 
     def after_process_boot(self, broker: dramatiq.Broker) -> None:
@@ -42,9 +40,9 @@ class StopOnceMiddleware(Middleware):
         def stop(number: int, frame: FrameType | None) -> None:
             for each in _SIGNALS:
                 signal.signal(each, signal.SIG_IGN)
-            guard = threading.Timer(self._deadline_s, os._exit, [1])
-            guard.daemon = True
-            guard.start()
+            # The kernel's own clock: it ends the process whatever its threads are doing.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(self._deadline_s)
             handler(number, frame)
 
         return stop

@@ -84,8 +84,9 @@ def tortoise_config(settings: Settings) -> dict[str, Any]:
                 "file_path": unquote(parts.path)[1:]
                 if parts.path.startswith("//")
                 else unquote(parts.path),
-                "journal_mode": "WAL",
+                # First, so that the pragmas after it wait for other processes too.
                 "busy_timeout": settings.database_query_timeout_ms,
+                "journal_mode": "WAL",
                 "synchronous": "FULL",
                 "foreign_keys": "ON",
             },

@@ -34,8 +34,8 @@ async def migrate(settings: Settings) -> list[str]:
     config = _roomy(tortoise_config(settings))
     try:
         await Tortoise.init(config=config, _enable_global_fallback=True)
-        await _require_answer()
         async with _only_runner(settings):
+            await _require_answer()
             executor = _executor(config)
             pending = [step.migration.name for step in await executor.plan()]
             if pending:

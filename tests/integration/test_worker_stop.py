@@ -22,7 +22,9 @@ async def test_a_second_sigterm_does_not_make_it_hang(
     """Dramatiq's own answer to it waits for ever for its threads, and leaves an orphan."""
     url = f"sqlite:///{tmp_path / 'test.db'}"
     await migrate(settings_for(tmp_path, url))
-    environment = environment_for(tmp_path, database_url=url, redis_url=fresh_redis.url)
+    environment = environment_for(
+        tmp_path, database_url=url, redis_url=fresh_redis.url, SHUTDOWN_TIMEOUT_S="3"
+    )
     with WorkerProcess(environment) as worker:
         tree = [psutil.Process(worker.pid), *psutil.Process(worker.pid).children(recursive=True)]
         assert len(tree) > 1
@@ -31,5 +33,5 @@ async def test_a_second_sigterm_does_not_make_it_hang(
                 if process.is_running():
                     os.kill(process.pid, signal.SIGTERM)
             await asyncio.sleep(0.1)  # apart, so that they are several signals and not one pending
-        eventually(lambda: not worker.alive, deadline_s=15)
+        eventually(lambda: not worker.alive, deadline_s=15, describe=worker.last_words)
         eventually(lambda: not any(process.is_running() for process in tree[1:]), deadline_s=5)
