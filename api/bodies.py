@@ -13,7 +13,9 @@ import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sanic import Request
 
-from api.body_fields import (
+from api.problems import HttpProblem
+from coordination.errors import FieldError, InvalidInput
+from models.catalog.field_types import (
     Attributes,
     CategoryRef,
     Currency,
@@ -30,8 +32,6 @@ from api.body_fields import (
     Stock,
     Unit,
 )
-from api.problems import HttpProblem
-from coordination.errors import FieldError, InvalidInput
 
 __all__ = [
     "CategoryCreate",

@@ -1,4 +1,5 @@
-"""The fields of request bodies: what each takes, for pydantic to check and for clients to read."""
+"""The fields of request bodies and webhook payloads: what each takes, for pydantic to check and for
+clients and partners to read."""
 
 from __future__ import annotations
 
