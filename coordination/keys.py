@@ -6,6 +6,8 @@
 | ``cache:gen:all|products|category:{slug}`` | cache | hours, renewed by fills |
 | ``cache:search:{id}`` | cache | the search's life |
 | ``ratelimit:‹client›`` | cache | two windows |
+| ``webhook:seen:{partner}:{dedup key}`` | cache | 24 h |
+| ``webhook:refused:{partner}`` | cache | a day after the last refusal |
 | ``lease:scheduler`` | queue | its lease, renewed by the leader |
 | ``‹farm›:*`` | queue | Dramatiq's own; queues have no TTL because they hold work |
 """
@@ -45,6 +47,16 @@ def search_snapshot(search_id: str) -> str:
 def rate_limit(client: str) -> str:
     """Both window counters of one client identity."""
     return f"ratelimit:{{{client}}}"
+
+
+def webhook_seen(partner: str, dedup_key: str) -> str:
+    """Where a delivery that was stored is recognised without asking the database."""
+    return f"webhook:seen:{partner}:{dedup_key}"
+
+
+def webhook_refused(partner: str) -> str:
+    """The last deliveries whose signature was refused, for operators to look into."""
+    return f"webhook:refused:{partner}"
 
 
 def broker_queue(queue: str) -> str:

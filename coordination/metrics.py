@@ -61,6 +61,37 @@ HINTS = Counter("hints_total", "Hints to the queue by job and outcome.", ["job",
 JOBS = Counter("jobs_total", "Jobs run by a worker, by outcome.", ["job", "outcome"])
 JOB_DURATION = Histogram("job_duration_seconds", "Run time of jobs.", ["job"], buckets=_FAST)
 OUTBOX_ROWS = Counter("outbox_rows_total", "Outbox rows by outcome.", ["outcome"])
+WEBHOOKS_RECEIVED = Counter(
+    "webhooks_received_total", "Deliveries with a valid signature, by outcome.", ["outcome"]
+)
+"""accepted, duplicate, altered (a duplicate with another body), invalid, limited or unavailable."""
+WEBHOOKS_REFUSED = Counter(
+    "webhooks_refused_total", "Deliveries without a valid signature, by reason.", ["reason"]
+)
+WEBHOOK_INTAKE_BATCH = Histogram(
+    "webhook_intake_batch_size",
+    "Deliveries that shared one commit.",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500),
+)
+WEBHOOK_INTAKE_WAITING = Gauge(
+    "webhook_intake_waiting",
+    "Deliveries that wait for the commit under way.",
+    multiprocess_mode="livesum",
+)
+WEBHOOK_EVENTS = Counter(
+    "webhook_events_processed_total",
+    "Attempts at events, by type and outcome.",
+    ["type", "outcome"],
+)
+"""The outcome is a final state or ``retried``, ``lost`` (the lease) or ``crashed``."""
+WEBHOOK_EVENT_AGE = Histogram(
+    "webhook_event_age_seconds",
+    "From an event's receipt to its final state.",
+    buckets=(0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 7200.0),
+)
+WEBHOOK_BATCH_DURATION = Histogram(
+    "webhook_batch_duration_seconds", "Applying one claimed batch of events.", buckets=_FAST
+)
 SCHEDULER_LEADER = Gauge(
     "scheduler_leader", "1 in the process that holds the lease.", multiprocess_mode="livesum"
 )

@@ -20,8 +20,10 @@ from coordination.errors import Misconfigured
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Millis = Annotated[int, Field(gt=0, le=600_000)]
 Seconds = Annotated[int, Field(gt=0, le=30 * 86_400)]
+LongSeconds = Annotated[int, Field(gt=0, le=3_650 * 86_400)]
 
 DEVELOPMENT_CURSOR_SECRET = "development-only-cursor-secret-0000"  # noqa: S105 - refused in production
+DEVELOPMENT_SEALING_SECRET = "development-only-sealing-secret-000"  # noqa: S105 - the same
 
 
 class Settings(BaseSettings):
@@ -51,6 +53,8 @@ class Settings(BaseSettings):
     shutdown_timeout_s: Seconds = 20
     cursor_secret: Annotated[tuple[str, ...], NoDecode] = (DEVELOPMENT_CURSOR_SECRET,)
     """Comma-separated; the first signs, all are accepted, so it can be rotated."""
+    sealing_secret: Annotated[tuple[str, ...], NoDecode] = (DEVELOPMENT_SEALING_SECRET,)
+    """Seals partners' secrets at rest. Comma-separated; the first seals, all open."""
     market_currency: str = "USD"
     stale_if_error_s: Annotated[int, Field(ge=0)] = 60
     cdn_max_age_s: Annotated[int, Field(ge=0)] = 30
@@ -98,6 +102,21 @@ class Settings(BaseSettings):
     rate_limit_failed_logins: Annotated[int, Field(ge=1)] = 100
     api_key_cache_s: Annotated[int, Field(ge=1, le=30)] = 30
 
+    # Webhooks
+    webhook_max_bytes: Annotated[int, Field(ge=1_024, le=8_388_608)] = 262_144
+    webhook_tolerance_s: Annotated[int, Field(ge=1, le=3_600)] = 300
+    webhook_seen_ttl_s: Seconds = 86_400
+    webhook_rate_limit_requests: Annotated[int, Field(ge=1)] = 6_000
+    """Per partner and window; a partner may have its own."""
+    webhook_partner_cache_s: Annotated[int, Field(ge=1, le=30)] = 5
+    webhook_lease_s: Seconds = 10
+    webhook_grace_ms: Annotated[int, Field(ge=0, le=60_000)] = 1_000
+    """How long a fresh event is left to the hint of the process that took it in."""
+    webhook_batch: Annotated[int, Field(ge=1, le=1_000)] = 100
+    webhook_max_attempts: Annotated[int, Field(ge=1, le=100)] = 12
+    webhook_backoff_first_ms: Millis = 1_000
+    webhook_backoff_most_ms: Millis = 600_000
+
     # Work
     idempotency_ttl_s: Seconds = 86_400
     idempotency_lease_s: Seconds = 30
@@ -110,6 +129,10 @@ class Settings(BaseSettings):
     sweep_queue_limit: Annotated[int, Field(ge=1)] = 100
     retention_outbox_s: Seconds = 86_400
     retention_changes_s: Seconds = 7 * 86_400
+    retention_webhook_payloads_s: Seconds = 7 * 86_400
+    """Payloads of finished webhook events; dead and parked ones wait for an operator."""
+    retention_webhook_keys_s: LongSeconds = 90 * 86_400
+    """Finished events themselves, and with them what recognises a repeated delivery."""
     purge_interval_s: Seconds = 300
     purge_batch: Annotated[int, Field(ge=1, le=10_000)] = 500
     worker_processes: Annotated[int, Field(ge=1, le=64)] = 1
@@ -123,7 +146,7 @@ class Settings(BaseSettings):
             return tuple(ipaddress.ip_network(part.strip()) for part in value.split(",") if part)
         return value
 
-    @field_validator("cursor_secret", mode="before")
+    @field_validator("cursor_secret", "sealing_secret", mode="before")
     @classmethod
     def _split_secrets(cls, value: object) -> object:
         if isinstance(value, str):
@@ -158,13 +181,20 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.cursor_secret or any(len(s) < 32 for s in self.cursor_secret):
-            raise ValueError("CURSOR_SECRET: each secret needs at least 32 characters")
-        if self.environment == "production":
-            if DEVELOPMENT_CURSOR_SECRET in self.cursor_secret:
-                raise ValueError("CURSOR_SECRET must be set in production")
-            if not self.database_url:
-                raise ValueError("DATABASE_URL must be set in production")
+        for name, secrets, development in (
+            ("CURSOR_SECRET", self.cursor_secret, DEVELOPMENT_CURSOR_SECRET),
+            ("SEALING_SECRET", self.sealing_secret, DEVELOPMENT_SEALING_SECRET),
+        ):
+            if not secrets or any(len(secret) < 32 for secret in secrets):
+                raise ValueError(f"{name}: each secret needs at least 32 characters")
+            if self.environment == "production" and development in secrets:
+                raise ValueError(f"{name} must be set in production")
+        if self.retention_webhook_payloads_s > self.retention_webhook_keys_s:
+            raise ValueError("RETENTION_WEBHOOK_KEYS_S must not be below the payloads' retention")
+        if self.webhook_max_bytes > self.request_max_bytes:
+            raise ValueError("WEBHOOK_MAX_BYTES must not exceed REQUEST_MAX_BYTES")
+        if self.environment == "production" and not self.database_url:
+            raise ValueError("DATABASE_URL must be set in production")
         for soft, hard in (
             (self.cache_list_soft_ttl_s, self.cache_list_ttl_s),
             (self.cache_product_soft_ttl_s, self.cache_product_ttl_s),

@@ -34,7 +34,7 @@ from coordination.metrics import (
 )
 from coordination.settings import Settings
 from models.dialects import MARIADB, MYSQL, SQLITE, Dialect
-from models.mysql_engine import ConnectionFault
+from models.mysql_engine import ConnectionFault, ReleasingMySQLClient
 from models.sqlite_engine import ImmediateSqliteClient
 from models.sqlite_limits import LimitingSqliteClient
 
@@ -202,17 +202,22 @@ class Database:
                 return int(new_id)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self, *, read_committed: bool = False) -> AsyncIterator[Connection]:
         """One transaction; pass the yielded connection to everything inside it.
+
+        ``read_committed``: each statement sees what others have committed by then, and locks lie on
+        rows, not on the gaps between them. SQLite's single writer gives the same without asking.
 
         Commits at the end, rolls back on any exception. A deadlock raises
         ``DatabaseUnavailable``; run the whole unit again with ``retrying``.
         """
         with self._translated():
-            async with (
-                asyncio.timeout(self._patience_s() * 2),
-                in_transaction("default") as conn,
-            ):
+            client = self.client
+            if read_committed and isinstance(client, ReleasingMySQLClient):
+                context = client.in_read_committed()
+            else:
+                context = in_transaction("default")
+            async with asyncio.timeout(self._patience_s() * 2), context as conn:
                 yield conn
 
     @asynccontextmanager

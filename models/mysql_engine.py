@@ -30,11 +30,16 @@ ConnectionFault: type[Exception] = errors.InterfaceError
 class ReleasingTransactionContext(TransactionContextPooled):
     """Leaves the pool whole and the first error standing."""
 
+    read_committed = False
+
     async def __aenter__(self) -> TransactionalDBClient:
         await self.ensure_connection()
         pool = self.client._parent._pool
         connection = self.client._connection = await pool.acquire()
         try:
+            if self.read_committed:
+                # For the next transaction of this connection only.
+                await self.client.execute_script("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
             await self.client.begin()
         except BaseException:
             # Its BEGIN may yet be answered: not to be used again.
@@ -66,6 +71,12 @@ class ReleasingMySQLClient(MySQLClient):
 
     def _in_transaction(self) -> TransactionContext:
         return ReleasingTransactionContext(TransactionWrapper(self), self._pool_init_lock)
+
+    def in_read_committed(self) -> TransactionContext:
+        """A transaction that locks rows and no gaps, and sees what was committed meanwhile."""
+        context = ReleasingTransactionContext(TransactionWrapper(self), self._pool_init_lock)
+        context.read_committed = True
+        return context
 
 
 client_class = ReleasingMySQLClient

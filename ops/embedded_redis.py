@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from coordination.errors import Misconfigured
-from coordination.settings import Settings, load_settings
+from coordination.settings import Settings
 
 __all__ = [
     "URL_FILE",
@@ -32,7 +32,6 @@ __all__ = [
     "command",
     "find_binary",
     "free_port",
-    "load_operator_settings",
     "names_redis",
     "wheel_binary",
 ]
@@ -78,21 +77,6 @@ def names_redis(settings: Settings) -> bool:
     """Whether the settings name a Redis for every purpose, so that none need be embedded."""
     named = settings.model_fields_set
     return "redis_url" in named or {"queue_redis_url", "cache_redis_url"} <= named
-
-
-def load_operator_settings() -> Settings:
-    """Settings for a command run beside `farmlokal up`: they name its embedded Redis, if it runs.
-
-    Raises ``Misconfigured`` like ``load_settings``.
-    """
-    settings = load_settings()
-    if names_redis(settings):
-        return settings
-    try:
-        url = (settings.farmlokal_home / URL_FILE).read_text().strip()
-    except OSError:
-        return settings
-    return load_settings(redis_url=url)
 
 
 def free_port() -> int:

@@ -96,6 +96,12 @@ class Home:
             "cursor_secret", secrets.token_urlsafe(48)
         )
 
+    def sealing_secret(self) -> str:
+        """Made once: what it sealed must open after a restart."""
+        return self.read_secret("sealing_secret") or self.write_secret(
+            "sealing_secret", secrets.token_urlsafe(48)
+        )
+
     def read_secret(self, name: str) -> str | None:
         """What ``write_secret`` kept, if anything."""
         try:

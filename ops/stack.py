@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 _DEMO_KEY: Final = "demo_api_key"
-_OVERRIDES: Final = frozenset({"FARMLOKAL_HOME", "CURSOR_SECRET", "REDIS_URL"})
+_OVERRIDES: Final = frozenset({"FARMLOKAL_HOME", "CURSOR_SECRET", "SEALING_SECRET", "REDIS_URL"})
 
 
 class PortTaken(FarmLokalError):
@@ -66,6 +66,8 @@ def plan_stack(given: Settings, home: Home) -> Stack:
     }
     if "cursor_secret" not in given.model_fields_set:
         environment["CURSOR_SECRET"] = home.cursor_secret()
+    if "sealing_secret" not in given.model_fields_set:
+        environment["SEALING_SECRET"] = home.sealing_secret()
     redis, binary = None, None
     if not names_redis(given):
         binary, port = find_binary(), free_port()

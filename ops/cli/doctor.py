@@ -14,7 +14,7 @@ from ops.doctor.database import examine_database
 from ops.doctor.finding import Finding, Verdict
 from ops.doctor.redis_servers import examine_redis
 from ops.doctor.settings import examine_settings
-from ops.embedded_redis import load_operator_settings
+from ops.operator_settings import load_operator_settings
 
 __all__ = ["doctor_command"]
 

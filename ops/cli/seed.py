@@ -11,8 +11,8 @@ import typer
 from coordination.errors import Misconfigured
 from ops.cli.outcome import AsJson, ending, print_result
 from ops.cli.progress import loading
-from ops.embedded_redis import load_operator_settings
 from ops.home import create_database_directory
+from ops.operator_settings import load_operator_settings
 from ops.seed.seeding import DEFAULT_SEED, ensure_migrated, seed_catalogue, void_caches
 
 __all__ = ["DEFAULT_PRODUCTS", "seed_command"]

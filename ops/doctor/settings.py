@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from coordination.settings import DEVELOPMENT_CURSOR_SECRET, Settings
+from coordination.settings import (
+    DEVELOPMENT_CURSOR_SECRET,
+    DEVELOPMENT_SEALING_SECRET,
+    Settings,
+)
 from ops.doctor.finding import Finding, advice, fine
 
 __all__ = ["examine_settings"]
@@ -14,20 +18,21 @@ def examine_settings(settings: Settings) -> list[Finding]:
     """They were valid, or there would be no ``Settings``; these may still surprise."""
     return [
         fine(_AREA, "environment", f"{settings.environment}, home {settings.farmlokal_home}"),
-        _cursor_secret(settings),
+        _secret("CURSOR_SECRET", settings.cursor_secret, DEVELOPMENT_CURSOR_SECRET),
+        _secret("SEALING_SECRET", settings.sealing_secret, DEVELOPMENT_SEALING_SECRET),
         _redis_roles(settings),
     ]
 
 
-def _cursor_secret(settings: Settings) -> Finding:
-    if DEVELOPMENT_CURSOR_SECRET in settings.cursor_secret:
+def _secret(name: str, secrets: tuple[str, ...], development: str) -> Finding:
+    if development in secrets:
         return advice(
             _AREA,
-            "CURSOR_SECRET",
+            name,
             "the development secret, which everyone can read",
-            "Set CURSOR_SECRET to 32 random characters or more (`farmlokal up` does it).",
+            f"Set {name} to 32 random characters or more (`farmlokal up` does it).",
         )
-    return fine(_AREA, "CURSOR_SECRET", f"{len(settings.cursor_secret)} in use")
+    return fine(_AREA, name, f"{len(secrets)} in use")
 
 
 def _redis_roles(settings: Settings) -> Finding:

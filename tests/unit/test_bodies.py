@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api.bodies import FarmPatch, ProductCreate, ProductPatch, read_body
@@ -129,6 +129,8 @@ JSON_VALUES = st.recursive(
 )
 
 
+# The first example pays for building the strategies, which a busy machine takes for slow ones.
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(list(ProductCreate.model_fields)), JSON_VALUES))
 def test_whatever_is_sent_is_taken_or_refused_in_our_words(document: dict[str, Any]) -> None:
     try:

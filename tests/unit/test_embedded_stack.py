@@ -12,8 +12,9 @@ import pytest
 from coordination.errors import Misconfigured
 from coordination.settings import load_settings
 from ops.child_log import ChildLog, readable
-from ops.embedded_redis import URL_FILE, command, find_binary, load_operator_settings, names_redis
+from ops.embedded_redis import URL_FILE, command, find_binary, names_redis
 from ops.home import AlreadyRunning, Home
+from ops.operator_settings import load_operator_settings
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +63,17 @@ def test_commands_beside_the_running_stack_use_its_redis(
     assert load_operator_settings().redis_url == "redis://127.0.0.1:20001/0"
     monkeypatch.setenv("REDIS_URL", "redis://named:6379/0")
     assert load_operator_settings().redis_url == "redis://named:6379/0"
+
+
+def test_commands_beside_the_running_stack_open_what_it_sealed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Partners added by the command must be believed by the running processes."""
+    monkeypatch.setenv("FARMLOKAL_HOME", str(tmp_path))
+    kept = Home(tmp_path).sealing_secret()
+    assert load_operator_settings().sealing_secret == (kept,)
+    monkeypatch.setenv("SEALING_SECRET", "x" * 32)
+    assert load_operator_settings().sealing_secret == ("x" * 32,)
 
 
 def test_the_home_and_its_secrets_are_for_their_user_alone(tmp_path: Path) -> None:

@@ -43,6 +43,9 @@ def test_env_example_lists_every_setting_with_its_default() -> None:
         ("REDIS_URL", "http://127.0.0.1"),
         ("REDIS_URL", "redis://127.0.0.1:99999/0"),
         ("CURSOR_SECRET", "short"),
+        ("SEALING_SECRET", "short"),
+        ("WEBHOOK_MAX_BYTES", "2000000"),
+        ("RETENTION_WEBHOOK_KEYS_S", "60"),
         ("TRUSTED_PROXIES", "not-a-network"),
         ("CACHE_TTL_JITTER", "2"),
         ("API_KEY_CACHE_S", "31"),
@@ -66,7 +69,8 @@ def test_wrong_values_are_refused_by_name(
             {"database_url": "sqlite:////x.db", "cursor_secret": DEVELOPMENT_CURSOR_SECRET},
             "CURSOR_SECRET",
         ),
-        ({"cursor_secret": _SECRET}, "DATABASE_URL"),
+        ({"database_url": "sqlite:////x.db", "cursor_secret": _SECRET}, "SEALING_SECRET"),
+        ({"cursor_secret": _SECRET, "sealing_secret": _SECRET}, "DATABASE_URL"),
     ],
 )
 def test_production_refuses_development_defaults(given: dict[str, str], named: str) -> None:
@@ -78,7 +82,10 @@ def test_production_refuses_development_defaults(given: dict[str, str], named: s
 def test_production_starts_with_its_own_values() -> None:
     """The refusals above are not simply refusing everything."""
     settings = load_settings(
-        environment="production", database_url="mysql://u:p@h:3306/d", cursor_secret=_SECRET
+        environment="production",
+        database_url="mysql://u:p@h:3306/d",
+        cursor_secret=_SECRET,
+        sealing_secret=_SECRET,
     )
     assert settings.effective_database_url == "mysql://u:p@h:3306/d"
     assert settings.cursor_secret == (_SECRET,)

@@ -1,0 +1,31 @@
+"""Settings for a command run beside `farmlokal up`, which chose some that nobody gave."""
+
+from __future__ import annotations
+
+from coordination.settings import Settings, load_settings
+from ops.embedded_redis import URL_FILE, names_redis
+
+__all__ = ["load_operator_settings"]
+
+
+def load_operator_settings() -> Settings:
+    """As ``load_settings``, with the embedded Redis and the secrets kept in ``FARMLOKAL_HOME``.
+
+    Only what was not given is taken from there. Raises ``Misconfigured``.
+    """
+    settings = load_settings()
+    kept: dict[str, str] = {}
+    if not names_redis(settings):
+        kept["redis_url"] = _read(settings, URL_FILE)
+    for name in ("cursor_secret", "sealing_secret"):
+        if name not in settings.model_fields_set:
+            kept[name] = _read(settings, name)
+    found = {name: value for name, value in kept.items() if value}
+    return load_settings(**found) if found else settings
+
+
+def _read(settings: Settings, name: str) -> str:
+    try:
+        return (settings.farmlokal_home / name).read_text().strip()
+    except OSError:
+        return ""
