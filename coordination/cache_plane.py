@@ -26,7 +26,9 @@ from coordination.scripts import ScriptRunner, script
 from coordination.settings import Settings
 
 _log = logging.getLogger(__name__)
-_SCRIPTS = ("read", "limit", "store", "void")
+_SCRIPTS = (
+    "read", "limit", "admit", "store", "mark", "void", "supply_look", "supply_keep",
+)  # fmt: skip
 _VOID_ATTEMPTS = 3
 
 
@@ -130,6 +132,24 @@ class CachePlane:
         """Bytes stored by ``keep``, if they are still there. Raises ``CacheUnavailable``."""
         value = await self._guarded("kept", lambda: self.client.get(key))
         return value if isinstance(value, bytes) else None
+
+    async def push(self, key: str, value: bytes, *, most: int, ttl_s: int) -> None:
+        """Put bytes at the head of a list, atomically with what bounds its length and its life.
+
+        Raises ``CacheUnavailable``.
+        """
+        transaction = self.client.pipeline(transaction=True)
+        transaction.lpush(key, value)
+        transaction.ltrim(key, 0, most - 1)
+        transaction.expire(key, ttl_s)
+        await self._guarded("push", transaction.execute)
+
+    async def pushed(self, key: str) -> list[bytes]:
+        """What ``push`` put there and is left, the latest first. Raises ``CacheUnavailable``."""
+        reply = await self._guarded("pushed", lambda: self.client.lrange(key, 0, -1))
+        return (
+            [item for item in reply if isinstance(item, bytes)] if isinstance(reply, list) else []
+        )
 
     async def exists(self, key: str) -> bool:
         """Whether the key holds anything. Raises ``CacheUnavailable``."""

@@ -6,6 +6,8 @@ and the absence of retries is explicit here. redis-py's wide types are narrowed 
 
 from __future__ import annotations
 
+from typing import Final
+
 import redis
 import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry as AsyncRetry
@@ -15,7 +17,18 @@ from redis.retry import Retry
 
 from coordination.settings import Settings
 
-__all__ = ["RedisError", "open_broker_client", "open_cache_client", "open_lock_client", "ping"]
+__all__ = [
+    "RedisError",
+    "open_breaker_client",
+    "open_broker_client",
+    "open_cache_client",
+    "open_lock_client",
+    "open_operator_client",
+    "open_token_client",
+    "ping",
+]
+
+_OPERATOR_TIMEOUT_MS: Final = 2_000
 
 
 def _open(
@@ -57,6 +70,46 @@ def open_lock_client(settings: Settings) -> aioredis.Redis:
         timeout_ms=settings.lock_timeout_ms,
         pool_size=8,
         name="locks",
+    )
+
+
+def open_token_client(settings: Settings) -> aioredis.Redis:
+    """Partners' tokens on the queue's server: never retries.
+
+    As with the cache, ``coordination.tokens.shared`` keeps the real deadline: taking a busy event
+    loop for an absent server would cost a further token.
+    """
+    return _open(
+        settings.effective_queue_redis_url,
+        timeout_ms=settings.lock_timeout_ms,
+        pool_size=8,
+        name="tokens",
+        backstop=20,
+    )
+
+
+def open_breaker_client(settings: Settings) -> aioredis.Redis:
+    """The fleet's circuits on the queue's server: never retries.
+
+    ``coordination.breakers.fleet`` keeps the real deadline: a process that takes its own lateness
+    for an absent server decides alone, and makes a trial of its own beside the fleet's.
+    """
+    return _open(
+        settings.effective_queue_redis_url,
+        timeout_ms=settings.lock_timeout_ms,
+        pool_size=8,
+        name="breakers",
+        backstop=20,
+    )
+
+
+def open_operator_client(settings: Settings) -> aioredis.Redis:
+    """What commands ask of the queue's server: a person waits for it, so it may take seconds."""
+    return _open(
+        settings.effective_queue_redis_url,
+        timeout_ms=_OPERATOR_TIMEOUT_MS,
+        pool_size=1,
+        name="operator",
     )
 
 

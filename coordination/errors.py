@@ -13,9 +13,18 @@ FarmLokalError
 ├── Unavailable                 our side's fault; the same request may work later
 │   ├── DatabaseUnavailable
 │   ├── CacheUnavailable
-│   └── QueryTooExpensive       the database stopped the statement after its time
+│   ├── QueryTooExpensive       the database stopped the statement after its time
+│   ├── ProviderUnavailable     who gives a partner's tokens is away, or makes no sense
+│   └── PartnerUnavailable      a partner could not be had; its last good answer must do
+│       ├── PartnerFailed       was asked and did not answer, or with 500 and above
+│       ├── PartnerThrottled    wants to be asked later
+│       ├── PartnerGarbled      answered with something that cannot be used
+│       ├── PartnerBusy         not asked: too many calls of ours are under way
+│       └── CircuitOpen         not asked: it failed too often; fail fast
+├── PartnerRefused              a partner will not do it; asking again as it is cannot help
 ├── LeaseLost                   another holder took over; drop the work, apply nothing
 └── Misconfigured               an operator must act; retrying cannot help
+    └── BadCredentials          who gives a partner's tokens refuses our credentials
 """
 
 from __future__ import annotations
@@ -25,7 +34,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "BadCredentials",
     "CacheUnavailable",
+    "CircuitOpen",
     "ClientFault",
     "Conflict",
     "CursorExpired",
@@ -39,7 +50,14 @@ __all__ = [
     "LeaseLost",
     "Misconfigured",
     "NotFound",
+    "PartnerBusy",
+    "PartnerFailed",
+    "PartnerGarbled",
+    "PartnerRefused",
+    "PartnerThrottled",
+    "PartnerUnavailable",
     "PreconditionFailed",
+    "ProviderUnavailable",
     "QueryTooExpensive",
     "Unavailable",
 ]
@@ -123,9 +141,85 @@ class QueryTooExpensive(Unavailable):
     """The database stopped the statement because it ran longer than the setting allows."""
 
 
+class ProviderUnavailable(Unavailable):
+    """There is no valid token and its provider gave none: away, slow, or beyond understanding.
+
+    ``retry_after_s``: when it is asked again at the earliest, where that is known.
+    """
+
+    def __init__(self, provider: str, reason: str, retry_after_s: float | None = None) -> None:
+        self.provider = provider
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+        super().__init__(f"The token provider {provider} is unavailable: {reason}.")
+
+
+class PartnerUnavailable(Unavailable):
+    """A partner could not be had this time. ``reason`` is a few fixed words, never its own.
+
+    ``status`` of its last answer, if there was one; ``retry_after_s`` when it is known.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        reason: str,
+        *,
+        status: int | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.service = service
+        self.reason = reason
+        self.status = status
+        self.retry_after_s = retry_after_s
+        super().__init__(f"The partner service {service} cannot be used: {reason}.")
+
+
+class PartnerFailed(PartnerUnavailable):
+    """It was asked, and there was no answer, a broken one, or one of 500 and above."""
+
+
+class PartnerThrottled(PartnerUnavailable):
+    """It answered 408, 425 or 429: ask later, not before ``retry_after_s`` if that is given."""
+
+
+class PartnerGarbled(PartnerUnavailable):
+    """It answered, with more than we read or with what is not what it says."""
+
+
+class PartnerBusy(PartnerUnavailable):
+    """Not asked: as many calls to it as this process makes at once are under way."""
+
+
+class CircuitOpen(PartnerUnavailable):
+    """Not asked: it failed too often. Infinite ``retry_after_s``: until an operator acts."""
+
+    def __init__(self, service: str, retry_after_s: float) -> None:
+        super().__init__(service, "its circuit is open", retry_after_s=retry_after_s)
+
+
+class PartnerRefused(FarmLokalError):
+    """It answered below 500 and no success: our request or our credentials are wrong."""
+
+    def __init__(self, service: str, status: int) -> None:
+        self.service = service
+        self.status = status
+        super().__init__(f"The partner service {service} refused the request with {status}.")
+
+
 class LeaseLost(FarmLokalError):
     """The work now belongs to another holder: apply nothing."""
 
 
 class Misconfigured(FarmLokalError):
     """Settings, schema or credentials are wrong; someone must act."""
+
+
+class BadCredentials(Misconfigured):
+    """There is no valid token and its provider refuses us as ``OAUTH_PROVIDERS`` has us ask."""
+
+    def __init__(self, provider: str, reason: str, retry_after_s: float | None = None) -> None:
+        self.provider = provider
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+        super().__init__(f"The token provider {provider} refuses our credentials: {reason}.")

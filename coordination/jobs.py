@@ -21,12 +21,16 @@ from coordination.settings import Settings
 __all__ = [
     "ALL_JOBS",
     "APPLY_OUTBOX",
+    "PROCESS_WEBHOOKS",
     "PURGE",
+    "REFRESH_SUPPLY",
     "SWEEP",
     "WARM_CACHE",
     "ApplyOutbox",
     "Job",
+    "ProcessWebhooks",
     "Purge",
+    "RefreshSupply",
     "Sweep",
     "WarmCache",
     "message",
@@ -76,6 +80,20 @@ class WarmCache:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessWebhooks:
+    """Apply these webhook events, then whatever else is due."""
+
+    event_ids: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshSupply:
+    """Ask the supply partner how much of these products can be had, unless that is known."""
+
+    products: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """Find durable work that is due or whose lease ran out, and hint it."""
 
@@ -87,9 +105,18 @@ class Purge:
 
 APPLY_OUTBOX: Final = Job("outbox.apply", ApplyOutbox)
 WARM_CACHE: Final = Job("cache.warm", WarmCache)
+PROCESS_WEBHOOKS: Final = Job("webhooks.process", ProcessWebhooks)
+REFRESH_SUPPLY: Final = Job("supply.refresh", RefreshSupply)
 SWEEP: Final = Job("work.sweep", Sweep)
 PURGE: Final = Job("work.purge", Purge, time_limit_ms=300_000)
-ALL_JOBS: Final[tuple[Job[Any], ...]] = (APPLY_OUTBOX, WARM_CACHE, SWEEP, PURGE)
+ALL_JOBS: Final[tuple[Job[Any], ...]] = (
+    APPLY_OUTBOX,
+    WARM_CACHE,
+    PROCESS_WEBHOOKS,
+    REFRESH_SUPPLY,
+    SWEEP,
+    PURGE,
+)
 
 
 def message(job: Job[A], arguments: A, request_id: str | None = None) -> dramatiq.Message[Any]:

@@ -8,7 +8,14 @@
 | ``ratelimit:‹client›`` | cache | two windows |
 | ``webhook:seen:{partner}:{dedup key}`` | cache | 24 h |
 | ``webhook:refused:{partner}`` | cache | a day after the last refusal |
+| ``partner:{service}:availability:{uuid}`` | cache | the answer's stale bound, or a lease |
+| ``breaker:‹service›`` | queue | an hour from its last change; none while held by an operator |
 | ``lease:scheduler`` | queue | its lease, renewed by the leader |
+| ``scheduler:status`` | queue | seconds, renewed by the leader |
+| ``oauth:token:‹provider›`` | queue | the token's ``expires_in`` − 60 s |
+| ``oauth:failure:‹provider›`` | queue | 1–5 s, 30 s when refused, or as ``Retry-After`` says |
+| ``oauth:fence:‹provider›`` | queue | none: one number per provider, which must only grow |
+| ``lock:oauth:‹provider›`` | queue | 10 s |
 | ``‹farm›:*`` | queue | Dramatiq's own; queues have no TTL because they hold work |
 """
 
@@ -21,6 +28,7 @@ BROKER_NAMESPACE = "{farm}"
 GENERATION_ALL = "cache:gen:all"
 GENERATION_PRODUCTS = "cache:gen:products"
 SCHEDULER_LEASE = "lease:scheduler"
+SCHEDULER_STATUS = "scheduler:status"
 
 
 def product_list(normalised_query: str) -> str:
@@ -57,6 +65,36 @@ def webhook_seen(partner: str, dedup_key: str) -> str:
 def webhook_refused(partner: str) -> str:
     """The last deliveries whose signature was refused, for operators to look into."""
     return f"webhook:refused:{partner}"
+
+
+def partner_answer(service: str, product_id: UUID) -> str:
+    """A partner's last good answer about a product, and who has it refreshed."""
+    return f"partner:{service}:availability:{product_id}"
+
+
+def oauth_token(provider: str) -> str:
+    """The token in use at one provider; its value is sealed."""
+    return f"oauth:token:{{{provider}}}"
+
+
+def oauth_failure(provider: str) -> str:
+    """Why a provider gave no token, as long as it shall not be asked again."""
+    return f"oauth:failure:{{{provider}}}"
+
+
+def oauth_fence(provider: str) -> str:
+    """The last fencing number drawn for one provider."""
+    return f"oauth:fence:{{{provider}}}"
+
+
+def oauth_lock(provider: str) -> str:
+    """Held by the one process that asks a provider for a token."""
+    return f"lock:oauth:{{{provider}}}"
+
+
+def breaker(service: str) -> str:
+    """The fleet's circuit for one partner's service."""
+    return f"breaker:{{{service}}}"
 
 
 def broker_queue(queue: str) -> str:

@@ -74,5 +74,13 @@ def configure_logging(process: str, level: str) -> None:
         logger.handlers[:] = []
         logger.propagate = True
     # Each would repeat our own line of the same event, or every statement with its values.
-    for name in ("sanic.access", "tortoise", "apscheduler", "asyncio", "httpx", "dramatiq"):
+    for name in (
+        "sanic.access",
+        "tortoise",
+        "apscheduler",
+        "asyncio",
+        "httpx",
+        "httpcore",
+        "dramatiq",
+    ):
         logging.getLogger(name).setLevel(logging.WARNING)

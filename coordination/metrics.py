@@ -68,6 +68,10 @@ WEBHOOKS_RECEIVED = Counter(
 WEBHOOKS_REFUSED = Counter(
     "webhooks_refused_total", "Deliveries without a valid signature, by reason.", ["reason"]
 )
+WEBHOOK_MATCHES = Counter(
+    "webhook_secret_matches_total", "Notes of when a secret last matched, by outcome.", ["outcome"]
+)
+"""noted or failed; at most one a minute per secret and process."""
 WEBHOOK_INTAKE_BATCH = Histogram(
     "webhook_intake_batch_size",
     "Deliveries that shared one commit.",
@@ -96,3 +100,97 @@ SCHEDULER_LEADER = Gauge(
     "scheduler_leader", "1 in the process that holds the lease.", multiprocess_mode="livesum"
 )
 SCHEDULER_TICKS = Counter("scheduler_ticks_total", "Scheduled runs by outcome.", ["job", "outcome"])
+SCHEDULER_JOB_LAST_RUN = Gauge(
+    "scheduler_job_last_run_timestamp_seconds",
+    "When the leader last ran a job.",
+    ["job"],
+    multiprocess_mode="livemostrecent",
+)
+SCHEDULER_JOB_NEXT_RUN = Gauge(
+    "scheduler_job_next_run_timestamp_seconds",
+    "When the leader runs a job next.",
+    ["job"],
+    multiprocess_mode="livemostrecent",
+)
+TOKEN_READS = Counter(
+    "token_reads_total", "Tokens given to callers, by where they came from.", ["provider", "source"]
+)
+"""memory, shared (a look into Redis), waited (for a provider's answer) or failed."""
+TOKEN_REFRESHES = Counter(
+    "token_refreshes_total", "Requests to token providers by outcome.", ["provider", "outcome"]
+)
+"""stored, alone (Redis was away), superseded, used_once, refused or unavailable."""
+TOKEN_REJECTIONS = Counter(
+    "token_rejections_total", "Tokens that a partner's API rejected.", ["provider"]
+)
+TOKEN_SHARING_FAULTS = Counter(
+    "token_sharing_faults_total", "Failed looks at shared tokens.", ["operation", "reason"]
+)
+TOKEN_SECONDS_TO_EXPIRY = Gauge(
+    "token_seconds_to_expiry",
+    "Life left of the shared token, as the leader last saw it; NaN where it no longer looks.",
+    ["provider"],
+    multiprocess_mode="livemostrecent",
+)
+PARTNER_CALLS = Counter("partner_calls_total", "Calls of partners' APIs.", ["service", "outcome"])
+"""ok, refused, failed, throttled, garbled, busy, open, token (none to be had) or cancelled."""
+PARTNER_CALL_DURATION = Histogram(
+    "partner_call_duration_seconds",
+    "Whole calls of partners' APIs, with waits and further attempts.",
+    ["service"],
+    buckets=(*_FAST, 30.0, 60.0),
+)
+PARTNER_ATTEMPTS = Counter(
+    "partner_attempts_total",
+    "Requests sent to partners, by how each ended: the status's class, or what went wrong.",
+    ["service", "outcome"],
+)
+PARTNER_RETRIES = Counter(
+    "partner_retries_total",
+    "Further attempts by outcome (made, over_quota, over_deadline, reauthenticated).",
+    ["service", "outcome"],
+)
+PARTNER_PLACES_USED = Gauge(
+    "partner_bulkhead_used",
+    "Calls under way, by service.",
+    ["service"],
+    multiprocess_mode="livesum",
+)
+PARTNER_PLACES_LIMIT = Gauge(
+    "partner_bulkhead_limit",
+    "Most calls at once, by service.",
+    ["service"],
+    multiprocess_mode="livesum",
+)
+BREAKER_STATE = Gauge(
+    "partner_breaker_state",
+    "Circuits as last seen by any process: 0 closed, 1 half-open, 2 open.",
+    ["service"],
+    multiprocess_mode="mostrecent",
+)
+BREAKER_TRANSITIONS = Counter(
+    "partner_breaker_transitions_total",
+    "Transitions, each counted once: the fleet's, and those a process decided without Redis.",
+    ["service", "scope", "to"],
+)
+BREAKER_FAULTS = Counter(
+    "partner_breaker_faults_total",
+    "Questions to the fleet's circuits that got no answer, by operation and reason.",
+    ["operation", "reason"],
+)
+AVAILABILITY_ANSWERS = Counter(
+    "availability_answers_total", "Answers about availability by source.", ["source"]
+)
+"""partner (fresh), stale (the partner's, past its fresh bound) or catalogue (the default)."""
+SUPPLY_REFRESHES = Counter(
+    "supply_refreshes_total",
+    "Products whose availability a worker was to ask for, by outcome.",
+    ["service", "outcome"],
+)
+"""``models.supply.refreshing.Outcome`` lists the outcomes."""
+SUPPLY_STOCK = Counter(
+    "supply_stock_observations_total",
+    "Partners' answers as news of stock, by what came of them.",
+    ["service", "outcome"],
+)
+"""changed, unchanged, superseded, future or gone."""

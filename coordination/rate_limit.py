@@ -114,25 +114,42 @@ class RateLimiter:
         Raises ``RateLimitExceeded`` when the request is over the limit. ``now_ms`` replaces the
         server's clock; all callers of one limit must then use it.
         """
+        reply = await self._ask("limit", request, [], now_ms)
+        return None if reply is None else _decided(request, reply)
+
+    async def check_and_read(
+        self, request: LimitRequest, key: str
+    ) -> tuple[Verdict | None, bytes | None]:
+        """As ``check``, and what ``key`` holds, on the same round trip.
+
+        When Redis is away the value is unknown: ``(None, None)``.
+        """
+        reply = await self._ask("admit", request, [key])
+        if reply is None:
+            return None, None
+        value = reply[4]
+        return _decided(request, reply), value if isinstance(value, bytes) else None
+
+    async def _ask(
+        self, name: str, request: LimitRequest, more_keys: list[str], now_ms: int | None = None
+    ) -> list[object] | None:
+        window_ms = request.window_s * 1000
+        now = "" if now_ms is None else now_ms
         try:
-            reply = cast(
-                "list[int]",
-                await self._plane.run(
-                    "limit",
-                    [keys.rate_limit(request.client)],
-                    [
-                        request.limit,
-                        request.window_s * 1000,
-                        request.cost,
-                        "" if now_ms is None else now_ms,
-                    ],
-                ),
+            reply = await self._plane.run(
+                name,
+                [keys.rate_limit(request.client), *more_keys],
+                [request.limit, window_ms, request.cost, now],
             )
         except CacheUnavailable:
             RATE_LIMIT_DECISIONS.labels("unchecked").inc()
             return None
-        allowed, previous, current, now = reply
-        verdict = verdict_of(request, bool(allowed), previous, current, now)
-        if not verdict.allowed:
-            raise RateLimitExceeded(verdict)
-        return verdict
+        return cast("list[object]", reply)
+
+
+def _decided(request: LimitRequest, reply: list[object]) -> Verdict:
+    allowed, previous, current, now = cast("list[int]", reply[:4])
+    verdict = verdict_of(request, bool(allowed), previous, current, now)
+    if not verdict.allowed:
+        raise RateLimitExceeded(verdict)
+    return verdict

@@ -14,8 +14,10 @@ from urllib.parse import SplitResult, urlsplit
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from coordination.calls.services import PartnerService, ServiceName, parse_services
 from coordination.currencies import EXPONENTS
 from coordination.errors import Misconfigured
+from coordination.tokens.providers import OAuthProvider, ProviderName, parse_providers
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Millis = Annotated[int, Field(gt=0, le=600_000)]
@@ -113,9 +115,39 @@ class Settings(BaseSettings):
     webhook_grace_ms: Annotated[int, Field(ge=0, le=60_000)] = 1_000
     """How long a fresh event is left to the hint of the process that took it in."""
     webhook_batch: Annotated[int, Field(ge=1, le=1_000)] = 100
-    webhook_max_attempts: Annotated[int, Field(ge=1, le=100)] = 12
+    webhook_max_attempts: Annotated[int, Field(ge=1, le=100)] = 15
     webhook_backoff_first_ms: Millis = 1_000
     webhook_backoff_most_ms: Millis = 600_000
+
+    # Partners: tokens
+    oauth_providers: Annotated[dict[ProviderName, OAuthProvider], NoDecode] = Field(
+        default_factory=dict
+    )
+    """Who gives partners' tokens, by names of ours. JSON."""
+    oauth_lock_ms: Millis = 10_000
+    oauth_fetch_timeout_ms: Millis = 8_000
+    oauth_memory_s: Annotated[int, Field(ge=1, le=60)] = 5
+    """How long a process uses a token without looking whether there is a newer one."""
+
+    # Partners: calls
+    partner_services: Annotated[dict[ServiceName, PartnerService], NoDecode] = Field(
+        default_factory=dict
+    )
+    """Whose APIs are called, by names of ours. JSON."""
+    partner_connect_timeout_ms: Millis = 1_000
+    partner_retry_delays_ms: Annotated[tuple[Millis, ...], NoDecode] = (100, 400, 1_600)
+    """Before each further attempt; up to half of it again is added at random."""
+    partner_max_bytes: Annotated[int, Field(ge=1_024, le=67_108_864)] = 1_048_576
+    partner_breaker_failures: Annotated[int, Field(ge=1, le=1_000)] = 5
+    partner_breaker_open_ms: Millis = 30_000
+
+    # Partners: supply
+    supply_service: ServiceName | Literal[""] = ""
+    """Which of ``PARTNER_SERVICES`` tells how much of a product can be had; empty: none."""
+    supply_fresh_s: Seconds = 30
+    supply_stale_s: Seconds = 600
+    supply_refresh_lease_ms: Millis = 15_000
+    """How long an asked-for refresh is awaited before it is asked for again."""
 
     # Work
     idempotency_ttl_s: Seconds = 86_400
@@ -149,6 +181,23 @@ class Settings(BaseSettings):
     @field_validator("cursor_secret", "sealing_secret", mode="before")
     @classmethod
     def _split_secrets(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("oauth_providers", mode="before")
+    @classmethod
+    def _parse_providers(cls, value: object) -> object:
+        return parse_providers(value) if isinstance(value, str) else value
+
+    @field_validator("partner_services", mode="before")
+    @classmethod
+    def _parse_services(cls, value: object) -> object:
+        return parse_services(value) if isinstance(value, str) else value
+
+    @field_validator("partner_retry_delays_ms", mode="before")
+    @classmethod
+    def _split_delays(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
@@ -193,6 +242,16 @@ class Settings(BaseSettings):
             raise ValueError("RETENTION_WEBHOOK_KEYS_S must not be below the payloads' retention")
         if self.webhook_max_bytes > self.request_max_bytes:
             raise ValueError("WEBHOOK_MAX_BYTES must not exceed REQUEST_MAX_BYTES")
+        if self.oauth_fetch_timeout_ms + 2 * self.lock_timeout_ms > self.oauth_lock_ms:
+            raise ValueError("OAUTH_LOCK_MS must exceed OAUTH_FETCH_TIMEOUT_MS + 2 LOCK_TIMEOUT_MS")
+        for name, provider in self.oauth_providers.items():
+            if self.environment == "production" and not provider.keeps_secrets:
+                raise ValueError(f"OAUTH_PROVIDERS: {name}: token_url must be https in production")
+        for service, partner in self.partner_services.items():
+            risks_token = partner.provider is not None and not partner.keeps_secrets
+            if self.environment == "production" and risks_token:
+                raise ValueError(f"PARTNER_SERVICES: {service}: must be https in production")
+        self._check_supply()
         if self.environment == "production" and not self.database_url:
             raise ValueError("DATABASE_URL must be set in production")
         for soft, hard in (
@@ -202,6 +261,20 @@ class Settings(BaseSettings):
             if soft > hard:
                 raise ValueError("a soft TTL must not exceed its hard TTL")
         return self
+
+    def _check_supply(self) -> None:
+        lease_ms, stale_ms = self.supply_refresh_lease_ms, self.supply_stale_s * 1000
+        if self.supply_fresh_s > self.supply_stale_s:
+            raise ValueError("SUPPLY_FRESH_S must not exceed SUPPLY_STALE_S")
+        if lease_ms > stale_ms:
+            raise ValueError("SUPPLY_REFRESH_LEASE_MS must not exceed SUPPLY_STALE_S")
+        if not self.supply_service:
+            return
+        service = self.partner_services.get(self.supply_service)
+        if service is None:
+            raise ValueError("SUPPLY_SERVICE must be one of PARTNER_SERVICES")
+        if lease_ms <= service.deadline_ms:
+            raise ValueError("SUPPLY_REFRESH_LEASE_MS must exceed the service's deadline_ms")
 
     @property
     def effective_database_url(self) -> str:

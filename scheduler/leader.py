@@ -57,6 +57,8 @@ class Leader:
         self._clock = clock
         self._ends_at = 0.0
         self.standing = Standing.STARTING
+        self.fence: int | None = None
+        """The number of the lease when it was last held."""
 
     def remaining_s(self) -> float:
         """Seconds for which this process surely leads; 0 when it does not."""
@@ -68,6 +70,7 @@ class Leader:
         fence = await self._lease.hold()
         if fence is not None:
             self._ends_at = asked_at + self._ttl_s
+            self.fence = fence
             self._stand(Standing.LEADING, fence)
         elif await self._reachable():
             self._ends_at = 0.0

@@ -11,7 +11,6 @@ from redis.exceptions import RedisError
 from coordination import keys
 from coordination.hints import HintSender
 from coordination.jobs import Job
-from coordination.metrics import SCHEDULER_TICKS
 
 __all__ = ["Leads", "tick"]
 
@@ -27,12 +26,6 @@ class Leads(Protocol):
 
 async def tick(job: Job[Any], leader: Leads, queue: aioredis.Redis, hints: HintSender) -> str:
     """Enqueue ``job`` once; returns the outcome: sent, standby, enough or away. Never raises."""
-    outcome = await _tick(job, leader, queue, hints)
-    SCHEDULER_TICKS.labels(job.name, outcome).inc()
-    return outcome
-
-
-async def _tick(job: Job[Any], leader: Leads, queue: aioredis.Redis, hints: HintSender) -> str:
     remaining_s = leader.remaining_s()
     if not remaining_s:
         return "standby"

@@ -1,0 +1,1 @@
+"""Circuit breakers: whether a partner may be asked at all, decided for the whole fleet."""

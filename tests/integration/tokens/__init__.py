@@ -1,0 +1,1 @@
+"""Partners' tokens against a real provider, Redis and processes."""
