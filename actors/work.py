@@ -3,18 +3,41 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
 
 import redis.asyncio as aioredis
 
 from actors.resources import Opened
 from coordination import keys
-from coordination.jobs import APPLY_OUTBOX, ApplyOutbox, Purge, Sweep
+from coordination.jobs import APPLY_OUTBOX, PROCESS_WEBHOOKS, Job, Purge, Sweep
+from coordination.settings import Settings
 from models import outbox, retention
+from models.database import Database
 from models.resources import Resources
+from models.webhooks import claims
+from models.webhooks.parking import take_up_parked
 
-__all__ = ["sweep", "work_purge", "work_sweep"]
+__all__ = ["FAMILIES", "Family", "sweep", "work_purge", "work_sweep"]
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One kind of durable work: who does it, how much at once, and how much is due."""
+
+    job: Job[Any]
+    batch: Callable[[Settings], int]
+    count_due: Callable[[Database, int], Awaitable[int]]
+    """Counts no further than it is told."""
+
+
+FAMILIES: Final = (
+    Family(APPLY_OUTBOX, lambda settings: settings.outbox_batch, outbox.count_due),
+    Family(PROCESS_WEBHOOKS, lambda settings: settings.webhook_batch, claims.count_due),
+)
 
 
 async def work_sweep(opened: Opened, _: Sweep) -> None:
@@ -31,21 +54,30 @@ async def work_purge(opened: Opened, _: Purge) -> None:
 async def sweep(resources: Resources, queue: aioredis.Redis) -> int:
     """Hint rows that are due or whose lease ran out; returns how many hints it sent.
 
-    At most ``SWEEP_MAX_HINTS``, each for up to ``OUTBOX_BATCH`` rows, and none while the queue is
-    longer than ``SWEEP_QUEUE_LIMIT``: the hints in it will do. Raises when the database or the
-    queue's Redis is away; the next sweep is seconds off.
+    Of each family at most ``SWEEP_MAX_HINTS``, each for up to a batch of rows, and none while its
+    queue is longer than ``SWEEP_QUEUE_LIMIT``: the hints in it will do. Parked webhook events whose
+    type is known by now become due first. Raises when the database or the queue's Redis is away;
+    the next sweep is seconds off.
     """
-    settings = resources.settings
-    batch, most = settings.outbox_batch, settings.sweep_max_hints
-    due = await outbox.count_due(resources.db, batch * most)
+    await take_up_parked(resources.db)
+    return sum([await _hint_due(resources, queue, family) for family in FAMILIES])
+
+
+async def _hint_due(resources: Resources, queue: aioredis.Redis, family: Family) -> int:
+    settings, job = resources.settings, family.job
+    batch, most = family.batch(settings), settings.sweep_max_hints
+    due = await family.count_due(resources.db, batch * most)
     if due == 0:
         return 0
-    waiting = await queue.llen(keys.broker_queue(APPLY_OUTBOX.queue))
+    waiting = await queue.llen(keys.broker_queue(job.queue))
     if waiting > settings.sweep_queue_limit:
-        _log.warning("Outbox work waits behind a long queue", extra={"due": due, "queue": waiting})
+        _log.warning(
+            "Due work waits behind a long queue",
+            extra={"job": job.name, "due": due, "queue": waiting},
+        )
         return 0
     hints = min(most, -(-due // batch))
     for _ in range(hints):
-        resources.hints.send(APPLY_OUTBOX, ApplyOutbox())
-    _log.info("Due outbox rows hinted", extra={"due": due, "hints": hints})
+        resources.hints.send(job, job.arguments())
+    _log.info("Due work hinted", extra={"job": job.name, "due": due, "hints": hints})
     return hints

@@ -7,10 +7,10 @@ validation library's would leak its own vocabulary.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from sanic import Request
 
 from api.problems import HttpProblem
@@ -25,6 +25,7 @@ from models.catalog.field_types import (
     Latitude,
     Longitude,
     Name,
+    Note,
     Place,
     Price,
     Sku,
@@ -32,6 +33,9 @@ from models.catalog.field_types import (
     Stock,
     Unit,
 )
+from models.webhooks.choosing import MOST_EVENTS
+from models.webhooks.selection import MOMENT_PATTERN, TYPE_PATTERN, parse_moment
+from models.webhooks.states import State
 
 __all__ = [
     "CategoryCreate",
@@ -40,6 +44,9 @@ __all__ = [
     "FarmPatch",
     "ProductCreate",
     "ProductPatch",
+    "WebhookDiscard",
+    "WebhookFilter",
+    "WebhookReplay",
     "read_body",
 ]
 
@@ -47,6 +54,7 @@ B = TypeVar("B", bound=BaseModel)
 MERGE_PATCH: Final = "application/merge-patch+json"
 _JSON: Final = "application/json"
 _MOST_ERRORS: Final = 20
+_NESTED: Final = frozenset({"filter", "receipts"})
 
 
 class _Body(BaseModel):
@@ -119,6 +127,57 @@ class FarmPatch(_Body):
     longitude: Longitude | None = None
 
 
+def _state(value: str) -> str:
+    if value not in _STATES:
+        raise ValueError(f"must be one of {', '.join(_STATES)}")
+    return value
+
+
+def _moment(value: str) -> str:
+    parse_moment(value)
+    return value
+
+
+_STATES: Final = tuple(state.value for state in State)
+_Receipt = Annotated[str, Field(pattern="^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")]
+_Receipts = Annotated[list[_Receipt], Field(min_length=1, max_length=MOST_EVENTS)]
+_Partner = Annotated[str, Field(max_length=64, pattern="^[a-z0-9]+(-[a-z0-9]+)*$")]
+_Type = Annotated[str, Field(pattern=TYPE_PATTERN, examples=["price.updated"])]
+_State = Annotated[str, Field(json_schema_extra={"enum": list(_STATES)}), AfterValidator(_state)]
+_Moment = Annotated[
+    str,
+    Field(
+        examples=["2026-02-06T10:30:00Z"],
+        json_schema_extra={"format": "date-time", "pattern": MOMENT_PATTERN},
+    ),
+    AfterValidator(_moment),
+]
+
+
+class WebhookFilter(_Body):
+    """Events that fulfil all of it. Without ``state``: the dead and the parked ones."""
+
+    partner: _Partner | None = None
+    type: _Type | None = None
+    state: _State | None = None
+    since: Annotated[_Moment | None, Field(description="Received then or later.")] = None
+    until: Annotated[_Moment | None, Field(description="Received before then.")] = None
+
+
+class WebhookDiscard(_Body):
+    """Which events: ``receipts`` or ``filter``, never both. ``note`` goes into their history."""
+
+    receipts: _Receipts | None = None
+    filter: WebhookFilter | None = None
+    note: Note | None = None
+
+
+class WebhookReplay(WebhookDiscard):
+    """As for discarding; ``dry_run`` shows what would come of it and changes nothing."""
+
+    dry_run: bool = False
+
+
 def read_body(request: Request, model: type[B], *, patch: bool = False) -> B:
     """The validated body. Raises 415, 400 (not JSON) or ``InvalidInput`` naming each pointer.
 
@@ -149,9 +208,13 @@ _TEXTS: Final[Mapping[str, str]] = {
     "string_type": "must be a string",
     "int_type": "must be an integer",
     "float_type": "must be a number",
+    "bool_type": "must be true or false",
+    "list_type": "must be an array",
     "dict_type": "must be an object",
     "model_type": "must be an object",
     "finite_number": "must be a finite number",
+    "too_short": "must have at least {min_length} item(s)",
+    "too_long": "must have at most {max_length} items",
     "string_too_short": "must have at least {min_length} character(s)",
     "string_too_long": "must have at most {max_length} characters",
     "string_pattern_mismatch": "does not have the required form",
@@ -164,7 +227,9 @@ _TEXTS: Final[Mapping[str, str]] = {
 def _field_errors(error: ValidationError, document: object) -> list[FieldError]:
     found: dict[str, FieldError] = {}
     for item in error.errors(include_url=False, include_input=False):
-        parts = [str(part) for part in item["loc"] if _is_member(part, item["loc"])]
+        parts = [
+            str(part) for index, part in enumerate(item["loc"]) if _is_member(index, item["loc"])
+        ]
         pointer = "".join("/" + p.replace("~", "~0").replace("/", "~1") for p in parts)[:200]
         text = _TEXTS.get(item["type"], "is not valid").format(**item.get("ctx", {}))
         # A field that may be one of two types reports once per type; the first is enough.
@@ -177,6 +242,6 @@ def _field_errors(error: ValidationError, document: object) -> list[FieldError]:
     return list(found.values())
 
 
-def _is_member(part: object, location: tuple[int | str, ...]) -> bool:
+def _is_member(index: int, location: tuple[int | str, ...]) -> bool:
     # Beyond the field's name pydantic appends the branch of a union, which is no part of the body.
-    return part is location[0]
+    return index == 0 or (index == 1 and location[0] in _NESTED)

@@ -16,7 +16,7 @@ from api.problems import HttpProblem
 from coordination.errors import DatabaseUnavailable
 from coordination.rate_limit import LimitRequest
 
-__all__ = ["address_limit", "identify", "require_scope"]
+__all__ = ["address_limit", "failed_authentication", "identify", "require_scope"]
 
 _BEARER: Final = re.compile(r"[Bb]earer +([A-Za-z0-9._~+/=-]{1,200})")
 
@@ -26,6 +26,16 @@ def address_limit(web: Web, address: str) -> LimitRequest:
     settings = web.settings
     return LimitRequest(
         limit_identity(address), settings.rate_limit_requests, settings.rate_limit_window_s
+    )
+
+
+def failed_authentication(web: Web, call: Call) -> LimitRequest:
+    """The limit of what an address may get wrong, be it keys or signatures."""
+    return replace(
+        call.limit,
+        client=f"auth-{call.limit.client}",
+        limit=web.settings.rate_limit_failed_logins,
+        policy="failed-authentication",
     )
 
 
@@ -42,12 +52,7 @@ async def identify(web: Web, call: Call, *, needed: bool) -> None:
     if match is None:
         raise _unauthorized("The Authorization header must be 'Bearer <api key>'.")
     presented = match.group(1)
-    failures = replace(
-        call.limit,
-        client=f"auth-{call.limit.client}",
-        limit=web.settings.rate_limit_failed_logins,
-        policy="failed-authentication",
-    )
+    failures = failed_authentication(web, call)
     try:
         if web.verified_keys.peek(presented) is None:
             await web.resources.limiter.check(replace(failures, cost=0))

@@ -41,18 +41,26 @@ class Limited(Enum):
 
     BEFORE = "before the handler"
     WITH_READ = "by the handler, on the cache's round trip"
+    BY_HANDLER = "by the handler, which knows the client otherwise than by an API key"
     NEVER = "not at all"
+
+
+_BY_KEY_OR_ADDRESS: Final = (Limited.BEFORE, Limited.WITH_READ)
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation. ``path`` is both Sanic's pattern and, with braces, the metrics' label."""
+    """One operation. ``path`` is both Sanic's pattern and, with braces, the metrics' label.
+
+    ``is_streamed``: the handler is called before the body has arrived, and reads it.
+    """
 
     method: str
     path: str
     handler: Handler
     scope: str | None = None
     limited: Limited = Limited.BEFORE
+    is_streamed: bool = False
 
     @property
     def template(self) -> str:
@@ -64,7 +72,7 @@ async def serve(web: Web, route: Route, request: Request, values: dict[str, Any]
     """Run one operation for one request; every exception becomes a problem."""
 
     async def act(call: Call) -> HTTPResponse:
-        if route.limited is not Limited.NEVER:
+        if route.limited in _BY_KEY_OR_ADDRESS:
             await identify(web, call, needed=route.scope is not None)
         if route.limited is Limited.BEFORE:
             await _ask_limiter(web, call)

@@ -1,4 +1,5 @@
-"""``/metrics``: the figures of all processes of this host, and the depths of queues and outbox."""
+"""``/metrics``: the figures of all processes of this host, the depths of queues and outbox, and the
+webhooks' ledger."""
 
 from __future__ import annotations
 
@@ -16,8 +17,9 @@ from tortoise.exceptions import OperationalError
 
 from api.context import Call, Web
 from coordination import keys
-from coordination.errors import DatabaseUnavailable
+from coordination.errors import DatabaseUnavailable, QueryTooExpensive
 from coordination.jobs import ALL_JOBS
+from models.webhooks import ledger
 
 __all__ = ["metrics"]
 
@@ -35,7 +37,7 @@ class _Now(Collector):
 async def metrics(web: Web, call: Call) -> HTTPResponse:
     """Prometheus text. What cannot be read just now is left out, never guessed."""
     web.resources.observe_pools()
-    read = await asyncio.gather(_queues(web), _outbox(web))
+    read = await asyncio.gather(_queues(web), _outbox(web), _webhooks(web))
     registry = CollectorRegistry()
     registry.register(_Now([family for families in read for family in families]))
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
@@ -70,3 +72,35 @@ async def _outbox(web: Web) -> list[Metric]:
         return []  # away, or not migrated yet: readiness tells which
     help_text = "Outbox rows not yet done; counted up to 10000."
     return [GaugeMetricFamily("outbox_pending", help_text, value=rows[0]["pending"])]
+
+
+async def _webhooks(web: Web) -> list[Metric]:
+    try:
+        read = await ledger.read(web.resources.db)
+    except (DatabaseUnavailable, QueryTooExpensive, OperationalError):
+        return []
+    events = GaugeMetricFamily("webhook_events", "Webhook events by state.", labels=["state"])
+    for state, amount in read.tallies.items():
+        events.add_metric([state.value], amount)
+    missing = GaugeMetricFamily(
+        "webhook_ledger_missing_rows",
+        "Webhook events that an open state's tally knows and its rows do not: must be 0."
+        f" Absent for a state of more than {ledger.COUNTED_ROWS} rows.",
+        labels=["state"],
+    )
+    for state, amount in read.missing_rows.items():
+        missing.add_metric([state.value], amount)
+    return [
+        events,
+        missing,
+        GaugeMetricFamily(
+            "webhook_ledger_difference",
+            "Webhook events accepted, but in no state: must be 0.",
+            value=read.difference,
+        ),
+        GaugeMetricFamily(
+            "webhook_oldest_pending_seconds",
+            "Since the receipt of the oldest pending webhook event; 0 without one.",
+            value=read.oldest_pending_s,
+        ),
+    ]

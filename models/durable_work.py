@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from coordination.cache_plane import fresh_token
 from models.database import Connection, Database, Row, retrying
@@ -19,12 +20,15 @@ from models.database import Connection, Database, Row, retrying
 __all__ = [
     "Backoff",
     "Claim",
+    "Pick",
     "WorkTable",
     "claim_due",
     "claim_ids",
     "complete",
     "count_due",
+    "give_back",
     "purge_done",
+    "renew",
     "retry",
 ]
 
@@ -34,10 +38,28 @@ _PURGE_PURPOSE = "purge"
 
 @dataclass(frozen=True, slots=True)
 class WorkTable:
-    """A work table: its name, the columns a worker needs beside ``id`` and ``attempts``."""
+    """A work table: its name, the columns a worker needs beside ``id`` and ``attempts``.
+
+    ``released``: what becomes of columns of its own whenever a worker lets go of a row, in SQL
+    (``column = value, ...``); may be empty.
+    """
 
     name: str
     columns: tuple[str, ...]
+    released: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """Which of the rows a claim takes, and what it notes on them; both in SQL of ours.
+
+    ``condition`` narrows the choice. ``notes`` (``column = value, ...``) may be empty. A claim that
+    does not ``count`` goes on with an attempt that was counted before.
+    """
+
+    condition: str = "1 = 1"
+    notes: str = ""
+    counts: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +86,9 @@ class Claim:
         return [int(row["id"]) for row in self.rows]
 
 
+_ANY: Final = Pick()
+
+
 async def claim_due(db: Database, table: WorkTable, *, limit: int, lease_ms: int) -> Claim:
     """Take up to ``limit`` rows that are due or whose lease ran out, oldest first.
 
@@ -79,17 +104,36 @@ async def claim_due(db: Database, table: WorkTable, *, limit: int, lease_ms: int
         purpose="work_due",
     )
     ids = [int(row["id"]) for row in found]
-    return await _claim(db, table, ids, f"next_attempt_at <= {db.dialect.now}", limit, lease_ms)
+    due = f"next_attempt_at <= {db.dialect.now}"
+    return await _claim(db, table, ids, due, limit, lease_ms, _ANY)
 
 
-async def claim_ids(db: Database, table: WorkTable, ids: Sequence[int], *, lease_ms: int) -> Claim:
-    """Take those of ``ids`` that are unfinished and that no running lease holds, due or not."""
+async def claim_ids(
+    db: Database,
+    table: WorkTable,
+    ids: Sequence[int],
+    *,
+    lease_ms: int,
+    limit: int | None = None,
+    pick: Pick = _ANY,
+) -> Claim:
+    """Take those of ``ids`` that are unfinished and that no running lease holds, due or not.
+
+    Up to ``limit`` of them, all by default.
+    """
     free = f"(lease_until IS NULL OR lease_until <= {db.dialect.now})"
-    return await _claim(db, table, sorted(set(ids)), free, len(ids), lease_ms)
+    most = len(ids) if limit is None else limit
+    return await _claim(db, table, sorted(set(ids)), free, most, lease_ms, pick)
 
 
 async def _claim(
-    db: Database, table: WorkTable, ids: Sequence[int], condition: str, limit: int, lease_ms: int
+    db: Database,
+    table: WorkTable,
+    ids: Sequence[int],
+    condition: str,
+    limit: int,
+    lease_ms: int,
+    pick: Pick,
 ) -> Claim:
     token = fresh_token()
     if not ids:
@@ -99,6 +143,7 @@ async def _claim(
     hint = "" if dialect.is_sqlite else dialect.index_hint.format("PRIMARY")
     columns = ", ".join(("id", "attempts", *table.columns))
     lease_end = dialect.now_plus_us.format("%s")
+    counted = int(pick.counts)
 
     async def unit() -> list[Row]:
         # SQLite's transactions begin with the write lock, so nobody comes between these two.
@@ -106,6 +151,7 @@ async def _claim(
             rows = await db.fetch(
                 f"""SELECT {columns} FROM {table.name} {hint}
                     WHERE id IN ({_marks(ids)}) AND state = 'pending' AND {condition}
+                      AND {pick.condition}
                     ORDER BY id LIMIT %s {dialect.skip_locked}""",
                 [*ids, limit],
                 purpose="work_claim",
@@ -115,8 +161,9 @@ async def _claim(
                 taken = [int(row["id"]) for row in rows]
                 await db.execute(
                     f"""UPDATE {table.name}
-                        SET lease_token = %s, attempts = attempts + 1,
+                        SET lease_token = %s, attempts = attempts + {counted},
                             lease_until = {lease_end}, next_attempt_at = {lease_end}
+                            {_also(pick.notes)}
                         WHERE id IN ({_marks(taken)})""",
                     [token, lease_ms * 1000, lease_ms * 1000, *taken],
                     purpose="work_claim",
@@ -125,7 +172,32 @@ async def _claim(
             return rows
 
     rows = await retrying(unit)
-    return Claim(token, tuple({**row, "attempts": int(row["attempts"]) + 1} for row in rows))
+    return Claim(token, tuple({**row, "attempts": int(row["attempts"]) + counted} for row in rows))
+
+
+async def renew(
+    db: Database,
+    table: WorkTable,
+    token: str,
+    ids: Sequence[int],
+    *,
+    lease_ms: int,
+    notes: str = "",
+) -> int:
+    """Let the lease run anew from now where it is still ours; returns for how many rows.
+
+    ``notes``: what to set beside it, in SQL. Waits for a transaction that has the rows locked.
+    """
+    if not ids:
+        return 0
+    lease_end = db.dialect.now_plus_us.format("%s")
+    return await db.execute(
+        f"""UPDATE {table.name}
+            SET lease_until = {lease_end}, next_attempt_at = {lease_end} {_also(notes)}
+            WHERE id IN ({_marks(ids)}) AND lease_token = %s""",
+        [lease_ms * 1000, lease_ms * 1000, *ids, token],
+        purpose="work_renew",
+    )
 
 
 async def complete(
@@ -146,7 +218,7 @@ async def complete(
     return await db.execute(
         f"""UPDATE {table.name}
             SET state = 'done', finished_at = {db.dialect.now}, lease_token = NULL,
-                lease_until = NULL, last_error = NULL
+                lease_until = NULL, last_error = NULL {_also(table.released)}
             WHERE id IN ({_marks(ids)}) AND lease_token = %s""",
         [*ids, token],
         purpose="work_complete",
@@ -162,6 +234,7 @@ async def retry(
     *,
     error: str,
     backoff: Backoff,
+    conn: Connection | None = None,
 ) -> int:
     """Put rows off where the lease is still ours; returns how many were."""
     if not ids:
@@ -175,10 +248,31 @@ async def retry(
     return await db.execute(
         f"""UPDATE {table.name}
             SET lease_token = NULL, lease_until = NULL, last_error = %s,
-                next_attempt_at = {db.dialect.now_plus_us.format(wait)}
+                next_attempt_at = {db.dialect.now_plus_us.format(wait)} {_also(table.released)}
             WHERE id IN ({_marks(ids)}) AND lease_token = %s""",
         [error[:_ERROR_CHARACTERS], first_us, most_us, most_us, first_us, spread_us, *ids, token],
         purpose="work_retry",
+        conn=conn,
+    )
+
+
+async def give_back(
+    db: Database, table: WorkTable, token: str, ids: Sequence[int], *, error: str, wait_ms: int
+) -> int:
+    """Undo a claim that counted, where the lease is still ours; returns for how many rows.
+
+    The attempt was not the rows' own failure and is not counted. They are due after ``wait_ms``.
+    """
+    if not ids:
+        return 0
+    return await db.execute(
+        f"""UPDATE {table.name}
+            SET lease_token = NULL, lease_until = NULL, last_error = %s,
+                attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END,
+                next_attempt_at = {db.dialect.now_plus_us.format("%s")} {_also(table.released)}
+            WHERE id IN ({_marks(ids)}) AND lease_token = %s""",
+        [error[:_ERROR_CHARACTERS], wait_ms * 1000, *ids, token],
+        purpose="work_give_back",
     )
 
 
@@ -217,3 +311,7 @@ async def purge_done(db: Database, table: WorkTable, *, older_than_s: int, limit
 
 def _marks(values: Sequence[object]) -> str:
     return ", ".join(["%s"] * len(values))
+
+
+def _also(assignments: str) -> str:
+    return f", {assignments}" if assignments else ""

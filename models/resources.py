@@ -14,6 +14,7 @@ from coordination.rate_limit import RateLimiter
 from coordination.settings import Settings
 from models.catalog.slug_memory import SlugMemory
 from models.database import Database, open_database
+from models.webhooks.gate import Gate
 
 __all__ = ["Resources", "open_resources"]
 
@@ -33,6 +34,8 @@ class Resources:
     slugs: SlugMemory
     announcing: set[asyncio.Task[None]] = field(default_factory=set)
     """Voidings under way, which outlive the requests that caused them."""
+    webhook_gate: Gate = field(default_factory=Gate)
+    """Through which this process's batches of webhook events pass."""
 
     def observe_pools(self) -> None:
         """Bring the gauges of this process's connection pools up to date."""

@@ -10,6 +10,7 @@ from typing import Final
 
 from models import outbox
 from models.database import Database
+from models.webhooks.retention import purge_events, purge_payloads
 
 __all__ = ["purge_all", "purge_changes", "purge_idempotency_keys"]
 
@@ -17,11 +18,16 @@ _BATCHES_PER_RUN: Final = 200
 
 
 async def purge_all(db: Database, batches: int = _BATCHES_PER_RUN) -> dict[str, int]:
-    """Purge every table with a retention, ``batches`` each at most; returns rows by table."""
+    """Purge every table with a retention, ``batches`` each at most; returns rows by table.
+
+    Of webhook events the payloads go first, and count by a name of their own.
+    """
     purges: dict[str, Callable[[Database], Awaitable[int]]] = {
         "outbox": outbox.purge,
         "product_changes": purge_changes,
         "idempotency_keys": purge_idempotency_keys,
+        "webhook_payloads": purge_payloads,
+        "webhook_events": purge_events,
     }
     deleted: dict[str, int] = {}
     for table, purge in purges.items():

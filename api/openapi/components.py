@@ -7,15 +7,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from api.openapi.shapes import TIMESTAMP, nullable, object_of, page_of
+from api.openapi.webhook_schemas import WEBHOOK_SCHEMAS
+from models.supply.availability import Source
+
 __all__ = ["HEADERS", "SCHEMAS"]
 
 Json = dict[str, Any]
 
-_TIMESTAMP: Final[Json] = {
-    "type": "string",
-    "format": "date-time",
-    "description": "RFC 3339, UTC, microseconds.",
-}
 _ROW_ID: Final[Json] = {"type": "integer", "minimum": 1}
 _SLUG: Final[Json] = {"type": "string", "minLength": 1, "maxLength": 80}
 _NAME: Final[Json] = {"type": "string", "minLength": 1, "maxLength": 200}
@@ -25,41 +24,6 @@ _VERSION: Final[Json] = {
     "minimum": 1,
     "description": "Counts the changes; If-Match takes the ETag, not this.",
 }
-
-
-def _object(title: str, **properties: Json) -> Json:
-    """An object that has exactly these members, always."""
-    return {
-        "title": title,
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
-
-
-def _reference(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _page_of(name: str) -> Json:
-    return _object(
-        f"{name}Page",
-        data={"type": "array", "items": _reference(name), "maxItems": 100},
-        page=_object(
-            "Page",
-            limit={"type": "integer", "minimum": 1, "maximum": 100},
-            has_more={"type": "boolean"},
-            next_cursor={
-                "type": ["string", "null"],
-                "description": "Opaque; send it back as `cursor` with the same filter and sort.",
-            },
-        ),
-    )
-
-
-def _nullable(schema: Json) -> Json:
-    return {**schema, "type": [schema["type"], "null"]}
 
 
 _PROBLEM: Final[Json] = {
@@ -99,7 +63,7 @@ _PROBLEM: Final[Json] = {
 _CHECK: Final[Json] = {"type": "string", "enum": ["ok", "unavailable"]}
 
 SCHEMAS: Final[dict[str, Json]] = {
-    "Product": _object(
+    "Product": object_of(
         "Product",
         id={"type": "string", "format": "uuid", "description": "A UUIDv7."},
         sku={"type": "string", "minLength": 1, "maxLength": 64},
@@ -113,46 +77,60 @@ SCHEMAS: Final[dict[str, Json]] = {
         currency={"type": "string", "pattern": "^[A-Z]{3}$", "description": "ISO 4217."},
         unit={"type": "string", "minLength": 1, "maxLength": 64},
         stock={"type": "integer", "minimum": 0},
-        category=_object("ProductCategory", id=_ROW_ID, slug=_SLUG, name=_NAME),
-        farm=_object("ProductFarm", id=_ROW_ID, name=_NAME, city=_PLACE, state=_PLACE),
+        category=object_of("ProductCategory", id=_ROW_ID, slug=_SLUG, name=_NAME),
+        farm=object_of("ProductFarm", id=_ROW_ID, name=_NAME, city=_PLACE, state=_PLACE),
         attributes={"type": "object", "additionalProperties": True},
         version=_VERSION,
-        created_at=_TIMESTAMP,
-        updated_at=_TIMESTAMP,
+        created_at=TIMESTAMP,
+        updated_at=TIMESTAMP,
     ),
-    "Category": _object(
+    "Availability": object_of(
+        "Availability",
+        product_id={"type": "string", "format": "uuid"},
+        available={"type": "integer", "minimum": 0},
+        in_stock={"type": "boolean", "description": "Whether any is available."},
+        source={"type": "string", "enum": [source.value for source in Source]},
+        stale={"type": "boolean", "description": "The partner's answer is no longer fresh."},
+        as_of={
+            **TIMESTAMP,
+            "description": "RFC 3339, UTC: the moment the partner speaks of; of the catalogue, the"
+            " product's last change.",
+        },
+    ),
+    "Category": object_of(
         "Category",
         id=_ROW_ID,
         slug=_SLUG,
         name=_NAME,
-        parent={**_nullable(_SLUG), "description": "The slug of the category above."},
+        parent={**nullable(_SLUG), "description": "The slug of the category above."},
         version=_VERSION,
-        created_at=_TIMESTAMP,
-        updated_at=_TIMESTAMP,
+        created_at=TIMESTAMP,
+        updated_at=TIMESTAMP,
     ),
-    "Farm": _object(
+    "Farm": object_of(
         "Farm",
         id=_ROW_ID,
-        external_id=_nullable({"type": "string", "minLength": 1, "maxLength": 64}),
+        external_id=nullable({"type": "string", "minLength": 1, "maxLength": 64}),
         name=_NAME,
         city=_PLACE,
         state=_PLACE,
-        latitude=_nullable({"type": "number", "minimum": -90, "maximum": 90}),
-        longitude=_nullable({"type": "number", "minimum": -180, "maximum": 180}),
+        latitude=nullable({"type": "number", "minimum": -90, "maximum": 90}),
+        longitude=nullable({"type": "number", "minimum": -180, "maximum": 180}),
         version=_VERSION,
-        created_at=_TIMESTAMP,
-        updated_at=_TIMESTAMP,
+        created_at=TIMESTAMP,
+        updated_at=TIMESTAMP,
     ),
-    "ProductPage": _page_of("Product"),
-    "CategoryPage": _page_of("Category"),
-    "FarmPage": _page_of("Farm"),
-    "Liveness": _object("Liveness", status={"const": "ok"}),
-    "Readiness": _object(
+    "ProductPage": page_of("Product"),
+    "CategoryPage": page_of("Category"),
+    "FarmPage": page_of("Farm"),
+    "Liveness": object_of("Liveness", status={"const": "ok"}),
+    "Readiness": object_of(
         "Readiness",
         status={"type": "string", "enum": ["ok", "degraded", "unavailable"]},
         draining={"type": "boolean"},
-        checks=_object("Checks", database=_CHECK, cache=_CHECK, queue=_CHECK),
+        checks=object_of("Checks", database=_CHECK, cache=_CHECK, queue=_CHECK),
     ),
+    **WEBHOOK_SCHEMAS,
     "Problem": _PROBLEM,
 }
 
@@ -190,5 +168,5 @@ HEADERS: Final[dict[str, Json]] = {
         r'^"[a-z-]+";r=[0-9]+;t=[0-9]+$',
     ),
     "Retry-After": _header("Seconds to wait before trying again.", "^[1-9][0-9]*$"),
-    "WWW-Authenticate": _header("How to authenticate.", "^Bearer ", required=True),
+    "WWW-Authenticate": _header("How to authenticate.", "^(Bearer|Signature) ", required=True),
 }

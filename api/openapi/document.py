@@ -14,9 +14,11 @@ from api.bodies import MERGE_PATCH
 from api.endpoint import Limited, Route
 from api.openapi.components import HEADERS, SCHEMAS
 from api.openapi.examples import EXAMPLES
-from api.openapi.operations import OPERATIONS, Operation
+from api.openapi.operation import Operation
+from api.openapi.operations import OPERATIONS
 from api.openapi.parameters import PATH_PARAMETERS, REQUEST_ID
 from api.openapi.refusals import problem_response
+from api.openapi.webhook_payloads import payload_schemas
 from coordination.settings import Settings
 
 __all__ = ["build_document"]
@@ -42,6 +44,7 @@ for {idempotency} hours; `If-Match` protects a change from another's.
 _STATUS_TEXTS: Final = {
     200: "Done.",
     201: "Created.",
+    202: "Stored; it will be worked on.",
     204: "Deleted.",
     304: "What you have is current.",
     503: "Not ready.",
@@ -74,15 +77,24 @@ def build_document(routes: Iterable[Route], settings: Settings) -> Json:
         "tags": [{"name": name} for name in dict.fromkeys(o.tag for o in OPERATIONS.values())],
         "paths": paths,
         "components": {
-            "schemas": {**SCHEMAS, **_body_schemas()},
+            "schemas": {**SCHEMAS, **_body_schemas(), **payload_schemas()},
             "headers": HEADERS,
             "responses": dict(problem_response(status) for status in _problem_statuses()),
             "securitySchemes": {
                 "apiKey": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "An API key; writing needs its scope `catalog:write`.",
-                }
+                    "description": "An API key; writing needs its scope `catalog:write`, seeing and"
+                    " acting on webhooks `ops:read` and `ops:write`.",
+                },
+                "signature": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": "webhook-signature",
+                    "description": "A partner's signature over the raw body, by the scheme agreed"
+                    " upon: Standard Webhooks (this header), or the headers of plain HMAC, GitHub,"
+                    " Stripe or Shopify.",
+                },
             },
         },
     }
@@ -116,9 +128,13 @@ def _operation(route: Route, operation: Operation) -> Json:
         described["description"] = operation.notes
     if operation.body is not None:
         described["requestBody"] = _request_body(operation.body, patch=operation.is_patch)
-    if route.scope is not None:
+    elif operation.content is not None:
+        described["requestBody"] = {"required": True, "content": {_JSON: operation.content}}
+    if operation.security is not None:
+        described["security"] = list(operation.security)
+    elif route.scope is not None:
         described["security"] = [{"apiKey": []}]
-    elif route.limited is not Limited.NEVER:
+    elif route.limited in {Limited.BEFORE, Limited.WITH_READ}:
         # With a key the key's quota counts, without one the address's.
         described["security"] = [{}, {"apiKey": []}]
     return described

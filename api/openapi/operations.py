@@ -3,69 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel
 
 from api import bodies
-from api.openapi.parameters import (
-    CURSOR,
-    IDEMPOTENCY_KEY,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    LIMIT,
-    PRODUCT_FILTERS,
-    STRICT,
-)
+from api.openapi.operation import JSON, LIVE, PUBLIC, Operation, json_of, list_of
+from api.openapi.parameters import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, PRODUCT_FILTERS, STRICT
+from api.openapi.webhook_operations import WEBHOOK_OPERATIONS
 
-__all__ = ["OPERATIONS", "Operation"]
+__all__ = ["OPERATIONS"]
 
-Json = dict[str, Any]
-
-_JSON: Final = "application/json"
-_PUBLIC: Final = ("ETag", "Cache-Control", "CDN-Cache-Control")
-_CACHED: Final = (*_PUBLIC, "Cache-Status")
-_LIVE: Final = ("ETag", "Cache-Control")
-_CREATED: Final = (*_LIVE, "Location", "Idempotent-Replayed")
+_CACHED: Final = (*PUBLIC, "Cache-Status")
+_CREATED: Final = (*LIVE, "Location", "Idempotent-Replayed")
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """``answers``: status to the media types and schema of its body, or ``None`` for no body.
-
-    ``problems`` are those beyond what the route implies (401, 403, 429). ``{}`` as a schema
-    promises nothing.
-    """
-
-    tag: str
-    answers: Mapping[int, tuple[str, Json] | None]
-    headers: tuple[str, ...] = _LIVE
-    parameters: tuple[Json, ...] = ()
-    body: type[BaseModel] | None = None
-    is_patch: bool = False
-    problems: tuple[int, ...] = ()
-    notes: str = ""
-
-
-def _json(name: str) -> tuple[str, Json]:
-    return _JSON, {"$ref": f"#/components/schemas/{name}"}
-
-
-def _list(tag: str, name: str, headers: tuple[str, ...], *filters: Json) -> Operation:
+def _get(tag: str, name: str, headers: tuple[str, ...] = PUBLIC) -> Operation:
     return Operation(
         tag,
-        {200: _json(name), 304: None},
-        (*headers, "Link"),
-        (*filters, LIMIT, CURSOR, IF_NONE_MATCH),
-        problems=(400, 503),
-    )
-
-
-def _get(tag: str, name: str, headers: tuple[str, ...] = _PUBLIC) -> Operation:
-    return Operation(
-        tag,
-        {200: _json(name), 304: None},
+        {200: json_of(name), 304: None},
         headers,
         (IF_NONE_MATCH,),
         problems=(400, 404, 503),
@@ -75,7 +31,7 @@ def _get(tag: str, name: str, headers: tuple[str, ...] = _PUBLIC) -> Operation:
 def _create(tag: str, name: str, body: type[BaseModel]) -> Operation:
     return Operation(
         tag,
-        {201: _json(name)},
+        {201: json_of(name)},
         _CREATED,
         (IDEMPOTENCY_KEY,),
         body,
@@ -86,8 +42,8 @@ def _create(tag: str, name: str, body: type[BaseModel]) -> Operation:
 def _patch(tag: str, name: str, body: type[BaseModel]) -> Operation:
     return Operation(
         tag,
-        {200: _json(name)},
-        _LIVE,
+        {200: json_of(name)},
+        LIVE,
         (IF_MATCH,),
         body,
         is_patch=True,
@@ -106,32 +62,42 @@ def _file(media_types: str, *problems: int) -> Operation:
     return Operation(
         "documentation",
         {200: (media_types, {}), 304: None},
-        _LIVE,
+        LIVE,
         (IF_NONE_MATCH,),
         problems=(400, *problems),
     )
 
 
 OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
-    ("GET", "/v1/products"): _list("products", "ProductPage", _CACHED, *PRODUCT_FILTERS),
+    ("GET", "/v1/products"): list_of("products", "ProductPage", _CACHED, *PRODUCT_FILTERS),
     ("POST", "/v1/products"): _create("products", "Product", bodies.ProductCreate),
     ("GET", "/v1/products/{product_id}"): _get("products", "Product", _CACHED),
     ("PATCH", "/v1/products/{product_id}"): _patch("products", "Product", bodies.ProductPatch),
     ("DELETE", "/v1/products/{product_id}"): _delete("products"),
-    ("GET", "/v1/categories"): _list("categories", "CategoryPage", _PUBLIC),
+    ("GET", "/v1/products/{product_id}/availability"): Operation(
+        "products",
+        {200: json_of("Availability")},
+        ("Cache-Control",),
+        problems=(400, 404, 503),
+        notes="Answered at once. `source` `partner` is what the supply partner last said, `stale`"
+        " once that is no longer fresh and a newer answer is being asked for; `catalogue` is the"
+        " default, the product's own stock, where the partner has said nothing lately.",
+    ),
+    ("GET", "/v1/categories"): list_of("categories", "CategoryPage", PUBLIC),
     ("POST", "/v1/categories"): _create("categories", "Category", bodies.CategoryCreate),
     ("GET", "/v1/categories/{slug}"): _get("categories", "Category"),
     ("PATCH", "/v1/categories/{slug}"): _patch("categories", "Category", bodies.CategoryPatch),
     ("DELETE", "/v1/categories/{slug}"): _delete("categories", 409),
-    ("GET", "/v1/farms"): _list("farms", "FarmPage", _PUBLIC),
+    ("GET", "/v1/farms"): list_of("farms", "FarmPage", PUBLIC),
     ("POST", "/v1/farms"): _create("farms", "Farm", bodies.FarmCreate),
     ("GET", "/v1/farms/{farm_id}"): _get("farms", "Farm"),
     ("PATCH", "/v1/farms/{farm_id}"): _patch("farms", "Farm", bodies.FarmPatch),
     ("DELETE", "/v1/farms/{farm_id}"): _delete("farms", 409),
-    ("GET", "/health/live"): Operation("operation", {200: _json("Liveness")}, ("Cache-Control",)),
+    **WEBHOOK_OPERATIONS,
+    ("GET", "/health/live"): Operation("operation", {200: json_of("Liveness")}, ("Cache-Control",)),
     ("GET", "/health/ready"): Operation(
         "operation",
-        {200: _json("Readiness"), 503: _json("Readiness")},
+        {200: json_of("Readiness"), 503: json_of("Readiness")},
         ("Cache-Control",),
         (STRICT,),
         problems=(400,),
@@ -139,7 +105,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/metrics"): Operation(
         "operation", {200: ("text/plain", {"type": "string"})}, ("Cache-Control",)
     ),
-    ("GET", "/openapi.json"): _file(_JSON),
+    ("GET", "/openapi.json"): _file(JSON),
     ("GET", "/docs"): _file("text/html"),
     ("GET", "/docs/{asset}"): _file("text/javascript text/css image/png", 404),
 }

@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from models.catalog.query import Order, Sort
+from models.webhooks.selection import MOMENT_PATTERN, TYPE_PATTERN
+from models.webhooks.states import State
 
 __all__ = [
     "ASSETS",
     "CURSOR",
+    "EVENT_FILTERS",
     "IDEMPOTENCY_KEY",
     "IF_MATCH",
     "IF_NONE_MATCH",
@@ -96,6 +99,27 @@ PRODUCT_FILTERS: Final = (
         "Default: newest first, cheapest first, A to Z, best first (the only order of relevance).",
     ),
 )
+_PARTNER: Final[Json] = {**_SLUG, "maxLength": 64}
+_RFC_3339: Final[Json] = {
+    "type": "string",
+    "format": "date-time",
+    "pattern": MOMENT_PATTERN,
+    "examples": ["2026-02-06T10:30:00Z"],
+}
+EVENT_FILTERS: Final = (
+    _in("query", "partner", _PARTNER, "A partner's name."),
+    _in(
+        "query",
+        "type",
+        {"type": "string", "pattern": TYPE_PATTERN},
+        "The type of the events. A rare one among very many takes bounds of time to be found.",
+    ),
+    _in(
+        "query", "state", {"type": "string", "enum": [s.value for s in State]}, "Where they stand."
+    ),
+    _in("query", "since", _RFC_3339, "Received then or later. Any RFC 3339 time is taken."),
+    _in("query", "until", _RFC_3339, "Received before then; not before `since`."),
+)
 IDEMPOTENCY_KEY: Final = _in(
     "header",
     "Idempotency-Key",
@@ -145,6 +169,24 @@ PATH_PARAMETERS: Final[Mapping[str, Json]] = {
             "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
         },
         "The product's id, hyphenated.",
+        required=True,
+    ),
+    "partner": _in(
+        "path",
+        "partner",
+        _PARTNER,
+        "The partner's name.",
+        required=True,
+    ),
+    "receipt": _in(
+        "path",
+        "receipt",
+        {
+            "type": "string",
+            "format": "uuid",
+            "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+        },
+        "The receipt that the delivery was answered with.",
         required=True,
     ),
     "slug": _in("path", "slug", _SLUG, "The category's slug.", required=True),

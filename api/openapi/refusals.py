@@ -19,9 +19,22 @@ _PROBLEMS: Final[dict[int, tuple[str, str, str, str, Json]]] = {
         "Invalid request",
         {"parameter": "limit", "detail": "must be an integer from 1 to 100"},
     ),
-    401: ("Unauthorized", "The API key is missing or wrong.", "unauthorized", "Unauthorized", {}),
+    401: (
+        "Unauthorized",
+        "The API key or signature is missing or wrong.",
+        "unauthorized",
+        "Unauthorized",
+        {},
+    ),
     403: ("Forbidden", "The API key lacks the scope.", "forbidden", "Forbidden", {}),
     404: ("NotFound", "There is no such thing, or no longer.", "not-found", "Not found", {}),
+    408: (
+        "RequestTimeout",
+        "The request did not arrive in time.",
+        "request-timeout",
+        "Request timeout",
+        {},
+    ),
     409: (
         "Conflict",
         "A duplicate, something still in use, or the first request with this Idempotency-Key is"

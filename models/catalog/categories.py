@@ -17,13 +17,16 @@ import orjson
 
 from coordination.cache_entry import strong_etag
 from coordination.errors import Conflict, NotFound
+from coordination.logs import current_request_id
 from models import tables
+from models.catalog import watermarks
 from models.catalog.by_name import Page, Position, after_clause, page_of, require_limit
 from models.catalog.category_tree import parent_for_moved, parent_for_new
 from models.catalog.changes import everything_changed
 from models.catalog.field_checks import FieldChecks
 from models.catalog.preconditions import check_if_match
 from models.catalog.representation import timestamp
+from models.catalog.watermarks import Facet
 from models.catalog.write_unit import Hook, Written, write
 from models.database import Connection, Database, DuplicateKey, ForeignKey, Row
 from models.fields import from_column
@@ -32,10 +35,13 @@ from models.resources import Resources
 __all__ = [
     "FIELDS",
     "Category",
+    "change_category",
+    "checked_changes",
     "create_category",
     "delete_category",
     "get_category",
     "list_categories",
+    "lock_category",
     "update_category",
 ]
 
@@ -129,6 +135,7 @@ async def create_category(
                 updated_at=now,
             )
         created = Category(row.id, row.slug, row.name, parent, 1, now, now)
+        await _mark(db, conn, created)
         return Written(created, everything_changed("category.created"))
 
     return await write(resources, unit, in_transaction)
@@ -147,32 +154,47 @@ async def update_category(
     ``InvalidInput`` (also for a parent below the category itself), ``Conflict`` (the slug is
     taken), ``DatabaseUnavailable``.
     """
-    wanted = _checked(given, required=())
+    wanted = checked_changes(given)
     db = resources.db
 
     async def unit(conn: Connection) -> Written[Category]:
-        current = await _lock(db, conn, slug)
+        current = await lock_category(db, conn, slug)
         check_if_match(if_match, current.etag)
-        changed = {
-            field: value for field, value in wanted.items() if getattr(current, field) != value
-        }
-        if not changed:
-            return Written(current, None)
-        updated = replace(
-            current, **changed, version=current.version + 1, updated_at=datetime.now(UTC)
-        )
-        columns: dict[str, Any] = {k: v for k, v in changed.items() if k != "parent"}
-        if "parent" in changed:
-            columns["parent_id"] = await parent_for_moved(db, conn, current.id, updated.parent)
-        with _unique_slug(updated.slug), db.orm("category_update"):
-            await (
-                tables.Category.filter(id=current.id)
-                .using_db(conn)
-                .update(**columns, version=updated.version, updated_at=updated.updated_at)
-            )
-        return Written(updated, everything_changed("category.updated"))
+        written = await change_category(db, conn, current, wanted)
+        if written.change is not None:
+            await _mark(db, conn, written.result)
+        return written
 
     return await write(resources, unit)
+
+
+def checked_changes(given: Mapping[str, object]) -> dict[str, Any]:
+    """Fields to change, by name, as ``change_category`` takes them. Raises ``InvalidInput``."""
+    return _checked(given, required=())
+
+
+async def change_category(
+    db: Database, conn: Connection, current: Category, wanted: Mapping[str, Any]
+) -> Written[Category]:
+    """Change a locked category in the caller's transaction; the watermark is the caller's affair.
+
+    What changes nothing writes nothing. Raises ``InvalidInput`` (the parent), ``Conflict`` (the
+    slug is taken); then nothing is written.
+    """
+    changed = {field: value for field, value in wanted.items() if getattr(current, field) != value}
+    if not changed:
+        return Written(current, None)
+    updated = replace(current, **changed, version=current.version + 1, updated_at=datetime.now(UTC))
+    columns: dict[str, Any] = {k: v for k, v in changed.items() if k != "parent"}
+    if "parent" in changed:
+        columns["parent_id"] = await parent_for_moved(db, conn, current.id, updated.parent)
+    with _unique_slug(updated.slug), db.orm("category_update"):
+        await (
+            tables.Category.filter(id=current.id)
+            .using_db(conn)
+            .update(**columns, version=updated.version, updated_at=updated.updated_at)
+        )
+    return Written(updated, everything_changed("category.updated"))
 
 
 async def delete_category(
@@ -188,7 +210,7 @@ async def delete_category(
     db = resources.db
 
     async def unit(conn: Connection) -> Written[Category]:
-        current = await _lock(db, conn, slug)
+        current = await lock_category(db, conn, slug)
         check_if_match(if_match, current.etag)
         try:
             with db.orm("category_delete"):
@@ -231,7 +253,14 @@ def _category(row: Row) -> Category:
     )
 
 
-async def _lock(db: Database, conn: Connection, slug: str) -> Category:
+async def _mark(db: Database, conn: Connection, category: Category) -> None:
+    """Note when its content was set, so that older webhooks do not set it back."""
+    entity = watermarks.category_entity(category.id)
+    event_id = current_request_id() or entity
+    await watermarks.advance(db, conn, entity, [Facet.CONTENT], category.updated_at, event_id)
+
+
+async def lock_category(db: Database, conn: Connection, slug: str) -> Category:
     """The category, its row and its parent's locked. Raises ``NotFound``."""
     rows = await db.fetch(
         f"{_SELECT} WHERE c.slug = %s {db.dialect.for_update}",

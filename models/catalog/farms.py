@@ -16,12 +16,15 @@ import orjson
 
 from coordination.cache_entry import strong_etag
 from coordination.errors import Conflict, NotFound
+from coordination.logs import current_request_id
 from models import tables
+from models.catalog import watermarks
 from models.catalog.by_name import Page, Position, after_clause, page_of, require_limit
 from models.catalog.changes import Change, everything_changed
 from models.catalog.field_checks import FieldChecks
 from models.catalog.preconditions import check_if_match
 from models.catalog.representation import timestamp
+from models.catalog.watermarks import Facet
 from models.catalog.write_unit import Hook, Written, write
 from models.database import Connection, Database, DuplicateKey, ForeignKey, Row
 from models.fields import from_column
@@ -30,10 +33,13 @@ from models.resources import Resources
 __all__ = [
     "FIELDS",
     "Farm",
+    "change_farm",
+    "checked_changes",
     "create_farm",
     "delete_farm",
     "get_farm",
     "list_farms",
+    "lock_farm",
     "update_farm",
 ]
 
@@ -129,6 +135,7 @@ async def create_farm(
             row = await tables.Farm.create(using_db=conn, **wanted, created_at=now, updated_at=now)
         fields = {**dict.fromkeys(FIELDS), **wanted}
         created = Farm(id=row.id, **fields, version=1, created_at=now, updated_at=now)
+        await _mark(db, conn, created)
         return Written(created, Change("farm.created"))
 
     return await write(resources, unit, in_transaction)
@@ -146,30 +153,45 @@ async def update_farm(
     What changes nothing writes nothing. Raises ``NotFound``, ``PreconditionFailed``,
     ``InvalidInput``, ``Conflict`` (the external id is taken), ``DatabaseUnavailable``.
     """
-    wanted = _checked(given, required=False)
+    wanted = checked_changes(given)
     db = resources.db
 
     async def unit(conn: Connection) -> Written[Farm]:
-        current = await _lock(db, conn, farm_id)
+        current = await lock_farm(db, conn, farm_id)
         check_if_match(if_match, current.etag)
-        changed = {
-            field: value for field, value in wanted.items() if getattr(current, field) != value
-        }
-        if not changed:
-            return Written(current, None)
-        updated = replace(
-            current, **changed, version=current.version + 1, updated_at=datetime.now(UTC)
-        )
-        _require_both_coordinates(updated.latitude, updated.longitude)
-        with _unique_external_id(), db.orm("farm_update"):
-            await (
-                tables.Farm.filter(id=farm_id)
-                .using_db(conn)
-                .update(**changed, version=updated.version, updated_at=updated.updated_at)
-            )
-        return Written(updated, everything_changed("farm.updated"))
+        written = await change_farm(db, conn, current, wanted)
+        if written.change is not None:
+            await _mark(db, conn, written.result)
+        return written
 
     return await write(resources, unit)
+
+
+def checked_changes(given: Mapping[str, object]) -> dict[str, Any]:
+    """Fields to change, by name, as ``change_farm`` takes them. Raises ``InvalidInput``."""
+    return _checked(given, required=False)
+
+
+async def change_farm(
+    db: Database, conn: Connection, current: Farm, wanted: Mapping[str, Any]
+) -> Written[Farm]:
+    """Change a locked farm in the caller's transaction; the watermark is the caller's affair.
+
+    What changes nothing writes nothing. Raises ``InvalidInput`` (one coordinate alone),
+    ``Conflict`` (the external id is taken); then nothing is written.
+    """
+    changed = {field: value for field, value in wanted.items() if getattr(current, field) != value}
+    if not changed:
+        return Written(current, None)
+    updated = replace(current, **changed, version=current.version + 1, updated_at=datetime.now(UTC))
+    _require_both_coordinates(updated.latitude, updated.longitude)
+    with _unique_external_id(), db.orm("farm_update"):
+        await (
+            tables.Farm.filter(id=current.id)
+            .using_db(conn)
+            .update(**changed, version=updated.version, updated_at=updated.updated_at)
+        )
+    return Written(updated, everything_changed("farm.updated"))
 
 
 async def delete_farm(
@@ -185,7 +207,7 @@ async def delete_farm(
     db = resources.db
 
     async def unit(conn: Connection) -> Written[Farm]:
-        current = await _lock(db, conn, farm_id)
+        current = await lock_farm(db, conn, farm_id)
         check_if_match(if_match, current.etag)
         try:
             with db.orm("farm_delete"):
@@ -237,7 +259,15 @@ def _farm(row: Row) -> Farm:
     )
 
 
-async def _lock(db: Database, conn: Connection, farm_id: int) -> Farm:
+async def _mark(db: Database, conn: Connection, farm: Farm) -> None:
+    """Note when its content was set, so that older webhooks do not set it back."""
+    entity = watermarks.farm_entity(farm.id)
+    event_id = current_request_id() or entity
+    await watermarks.advance(db, conn, entity, [Facet.CONTENT], farm.updated_at, event_id)
+
+
+async def lock_farm(db: Database, conn: Connection, farm_id: int) -> Farm:
+    """The farm, its row locked. Raises ``NotFound``."""
     rows = await db.fetch(
         f"{_SELECT} WHERE f.id = %s {db.dialect.for_update}",
         [farm_id],

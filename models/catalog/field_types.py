@@ -22,6 +22,7 @@ __all__ = [
     "Latitude",
     "Longitude",
     "Name",
+    "Note",
     "Place",
     "Price",
     "Sku",
@@ -96,6 +97,7 @@ Name = Annotated[
     Field(min_length=1, max_length=200, examples=["Duck eggs"], json_schema_extra=_LINE_SCHEMA),
     _Line,
 ]
+Note = Annotated[str, Field(min_length=1, max_length=200, json_schema_extra=_LINE_SCHEMA), _Line]
 Place = Annotated[str, Field(min_length=1, max_length=120, json_schema_extra=_LINE_SCHEMA), _Line]
 Slug = Annotated[
     str,

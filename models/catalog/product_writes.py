@@ -124,8 +124,8 @@ async def patch_product(
     db = resources.db
 
     async def unit(conn: Connection) -> Written[Answer]:
-        now = datetime.now(UTC)
         row = await _lock(db, conn, product_id)
+        now = datetime.now(UTC)  # later than whatever held the lock
         current = await _view(resources, conn, product_id)
         check_if_match(if_match, current.etag)
         changed = await _changed_columns(db, conn, row, patch)
@@ -152,8 +152,8 @@ async def delete_product(resources: Resources, product_id: UUID, if_match: str |
     db = resources.db
 
     async def unit(conn: Connection) -> Written[None]:
-        now = datetime.now(UTC)
         row = await _lock(db, conn, product_id)
+        now = datetime.now(UTC)  # later than whatever held the lock
         check_if_match(if_match, (await _view(resources, conn, product_id)).etag)
         with db.orm("product_delete"):
             await Product.filter(id=product_id).using_db(conn).delete()

@@ -5,14 +5,28 @@ Watermarks outlive the entity: an update that was overtaken by a deletion stays 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Final
 
 from models.database import Connection, Database
-from models.fields import to_column
+from models.fields import from_column, to_column
 
-__all__ = ["Facet", "advance", "product_entity"]
+__all__ = [
+    "NEVER",
+    "Facet",
+    "Mark",
+    "Marks",
+    "advance",
+    "advance_all",
+    "category_entity",
+    "farm_entity",
+    "hold_existence",
+    "product_entity",
+    "read",
+]
 
 
 class Facet(StrEnum):
@@ -24,9 +38,34 @@ class Facet(StrEnum):
     EXISTENCE = "existence"
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Mark:
+    """When something was said. Of two events of one moment the one with the greater id is newer."""
+
+    occurred_at: datetime
+    event_id: str
+
+
+Marks = Mapping[tuple[str, Facet], Mark]
+"""Marks by entity and facet."""
+
+NEVER: Final = Mark(datetime(1000, 1, 1, tzinfo=UTC), "")
+"""Older than anything: the earliest time MySQL promises to store."""
+
+
 def product_entity(farm_id: int, sku: str) -> str:
     """The name of a product that survives its deletion."""
     return f"product:{farm_id}:{sku}"
+
+
+def category_entity(category_id: int) -> str:
+    """The name of a category that survives its renaming; it has content only."""
+    return f"category:{category_id}"
+
+
+def farm_entity(farm_id: int) -> str:
+    """The name of a farm; it has content only."""
+    return f"farm:{farm_id}"
 
 
 async def advance(
@@ -37,12 +76,18 @@ async def advance(
     occurred_at: datetime,
     event_id: str,
 ) -> None:
-    """Move the facets' watermarks forward in the writer's transaction; never back.
+    """Move the facets' watermarks forward in the writer's transaction; never back."""
+    mark = Mark(occurred_at, event_id)
+    await advance_all(db, conn, {(entity, facet): mark for facet in facets})
 
-    Of two events of one moment the one with the greater id is the newer.
-    """
+
+async def advance_all(db: Database, conn: Connection, marks: Marks) -> None:
+    """The same for several entities, each facet by its own mark, in one statement."""
     # A fixed order of rows keeps two writers of one entity from deadlocking.
-    rows = [(entity, facet.value, to_column(occurred_at), event_id) for facet in sorted(facets)]
+    rows = [
+        (entity, facet.value, to_column(mark.occurred_at), mark.event_id)
+        for (entity, facet), mark in sorted(marks.items(), key=lambda item: item[0])
+    ]
     if not rows:
         return
     new_time = db.dialect.inserted.format("occurred_at")
@@ -60,3 +105,41 @@ async def advance(
         purpose="watermarks",
         conn=conn,
     )
+
+
+async def hold_existence(db: Database, conn: Connection, entities: Collection[str]) -> None:
+    """Keep other writers of these entities out until the transaction ends.
+
+    For entities without a row of their own to lock: the watermark of their existence is locked, and
+    made with ``NEVER`` where there is none.
+    """
+    if not entities:
+        return
+    row = [Facet.EXISTENCE.value, to_column(NEVER.occurred_at), NEVER.event_id]
+    await db.execute(
+        "INSERT INTO entity_watermarks (entity, facet, occurred_at, event_id) VALUES "
+        + ", ".join(["(%s, %s, %s, %s)"] * len(entities))
+        + f" {db.dialect.upsert.format('entity, facet')} event_id = entity_watermarks.event_id",
+        [value for entity in sorted(entities) for value in (entity, *row)],
+        purpose="watermark_hold",
+        conn=conn,
+    )
+
+
+async def read(db: Database, conn: Connection, entities: Collection[str]) -> Marks:
+    """What is held of these entities. Lock the entities themselves first."""
+    if not entities:
+        return {}
+    rows = await db.fetch(
+        "SELECT entity, facet, occurred_at, event_id FROM entity_watermarks"
+        f" WHERE entity IN ({', '.join(['%s'] * len(entities))})",
+        sorted(entities),
+        purpose="watermark_read",
+        conn=conn,
+    )
+    return {
+        (str(row["entity"]), Facet(row["facet"])): Mark(
+            from_column(row["occurred_at"]), str(row["event_id"])
+        )
+        for row in rows
+    }

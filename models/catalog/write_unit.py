@@ -35,15 +35,18 @@ async def write(
     resources: Resources,
     unit: Callable[[Connection], Awaitable[Written[T]]],
     hook: Hook[T] | None = None,
+    *,
+    read_committed: bool = False,
 ) -> T:
     """Run ``unit`` in a transaction, record its change, commit, announce it, return its result.
 
     ``unit`` runs again after a deadlock, so it must have no effect outside its connection.
+    ``read_committed``: see ``Database.transaction``.
     """
     db = resources.db
 
     async def attempt() -> tuple[Written[T], int | None]:
-        async with db.transaction() as conn:
+        async with db.transaction(read_committed=read_committed) as conn:
             written = await unit(conn)
             change = written.change
             row_id = None if change is None else await outbox.record(db, conn, change)

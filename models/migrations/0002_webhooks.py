@@ -71,7 +71,9 @@ _MYSQL = (
       UNIQUE KEY uq_webhook_events_delivery (partner_id, dedup_key),
       UNIQUE KEY uq_webhook_events_receipt (receipt),
       KEY idx_webhook_events_due (state, next_attempt_at, id),
-      KEY idx_webhook_events_finished (state, finished_at)
+      KEY idx_webhook_events_finished (state, finished_at),
+      KEY idx_webhook_events_state (state, received_at, id),
+      KEY idx_webhook_events_partner (partner_id, state, received_at, id)
     ) {_MYSQL_TAIL}""",
     f"""
     CREATE TABLE IF NOT EXISTS webhook_event_history (
@@ -158,7 +160,11 @@ _SQLITE = (
     CREATE INDEX IF NOT EXISTS idx_webhook_events_due
       ON webhook_events (state, next_attempt_at, id);
     CREATE INDEX IF NOT EXISTS idx_webhook_events_finished
-      ON webhook_events (state, finished_at)""",
+      ON webhook_events (state, finished_at);
+    CREATE INDEX IF NOT EXISTS idx_webhook_events_state
+      ON webhook_events (state, received_at, id);
+    CREATE INDEX IF NOT EXISTS idx_webhook_events_partner
+      ON webhook_events (partner_id, state, received_at, id)""",
     """
     CREATE TABLE IF NOT EXISTS webhook_event_history (
       id INTEGER PRIMARY KEY AUTOINCREMENT,

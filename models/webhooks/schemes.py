@@ -1,4 +1,7 @@
-"""How partners sign, and what their secrets look like."""
+"""How partners sign: in which headers, and with secrets of which form.
+
+Signatures themselves are computed and checked in ``api.signatures``, never here.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,25 @@ import base64
 import binascii
 import re
 import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 from coordination.errors import FieldError, InvalidInput
 
-__all__ = ["Scheme", "check_secret", "decode_key", "new_secret"]
+__all__ = [
+    "HEADERS",
+    "HeaderNames",
+    "Key",
+    "KeyKind",
+    "Scheme",
+    "check_secret",
+    "decode_key",
+    "key_of",
+    "new_secret",
+]
 
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _LEAST_BYTES: Final = 16
@@ -31,6 +47,51 @@ class Scheme(StrEnum):
     GITHUB = "github"
     STRIPE = "stripe"
     SHOPIFY = "shopify"
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderNames:
+    """Where a scheme's sender puts what, in lower case."""
+
+    signature: str
+    timestamp: str | None = None
+    ids: tuple[str, ...] = ()
+    """The delivery's own name; the first one that was sent counts."""
+
+
+HEADERS: Final[Mapping[Scheme, HeaderNames]] = MappingProxyType(
+    {
+        Scheme.STANDARD: HeaderNames("webhook-signature", "webhook-timestamp", ("webhook-id",)),
+        Scheme.HMAC: HeaderNames(
+            "x-webhook-signature", "x-webhook-timestamp", ("x-idempotency-key",)
+        ),
+        Scheme.HMAC_BODY: HeaderNames("x-webhook-signature", None, ("x-idempotency-key",)),
+        Scheme.GITHUB: HeaderNames("x-hub-signature-256", None, ("x-github-delivery",)),
+        Scheme.STRIPE: HeaderNames("stripe-signature"),
+        Scheme.SHOPIFY: HeaderNames(
+            "x-shopify-hmac-sha256", None, ("x-shopify-event-id", "x-shopify-webhook-id")
+        ),
+    }
+)
+
+
+class KeyKind(StrEnum):
+    """What a secret can do."""
+
+    SHARED = "shared"
+    """Signs and verifies (HMAC)."""
+    PUBLIC = "public"
+    """Verifies (ed25519)."""
+    PRIVATE = "private"
+    """Signs (ed25519); only senders have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A secret as the algorithm takes it: for ed25519 32 bytes, those of the seed if private."""
+
+    kind: KeyKind
+    raw: bytes = field(repr=False)
 
 
 def new_secret(scheme: Scheme) -> str:
@@ -66,6 +127,28 @@ def check_secret(scheme: Scheme, secret: str) -> None:
         raise _wrong(f"must hold the {_ED25519_BYTES} bytes of an ed25519 public key")
     if prefix == "whsec" and len(key) < _LEAST_BYTES:
         raise _wrong(f"must hold at least {_LEAST_BYTES} bytes")
+
+
+def key_of(scheme: Scheme, secret: str) -> Key | None:
+    """The key that a secret's text stands for; ``None`` where it stands for none, never an error.
+
+    Standard Webhooks' text is a prefix and base64; the whole text is the key of all others. A
+    ``whsk_`` holds the seed, alone or followed by the public key, as libsodium keeps it.
+    """
+    if scheme is not Scheme.STANDARD:
+        raw = secret.encode(errors="surrogatepass")
+        return Key(KeyKind.SHARED, raw) if raw else None
+    prefix, _, encoded = secret.partition("_")
+    decoded = decode_key(encoded)
+    if decoded is None:
+        return None
+    if prefix == "whsec":
+        return Key(KeyKind.SHARED, decoded)
+    if prefix == "whpk" and len(decoded) == _ED25519_BYTES:
+        return Key(KeyKind.PUBLIC, decoded)
+    if prefix == "whsk" and len(decoded) in {_ED25519_BYTES, 2 * _ED25519_BYTES}:
+        return Key(KeyKind.PRIVATE, decoded[:_ED25519_BYTES])
+    return None
 
 
 def decode_key(encoded: str) -> bytes | None:

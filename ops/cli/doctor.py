@@ -14,6 +14,7 @@ from ops.doctor.database import examine_database
 from ops.doctor.finding import Finding, Verdict
 from ops.doctor.redis_servers import examine_redis
 from ops.doctor.settings import examine_settings
+from ops.doctor.webhooks import examine_webhooks
 from ops.operator_settings import load_operator_settings
 
 __all__ = ["doctor_command"]
@@ -30,9 +31,12 @@ def doctor_command(as_json: AsJson = False) -> None:
     """Check settings, database, Redis and migrations, and say what to do. Changes nothing."""
     with ending(as_json=as_json):
         settings = load_operator_settings()
+        database = examine_database(settings)
         findings = [
             *examine_settings(settings),
-            *examine_database(settings),
+            *database,
+            # That it is away, or has no tables yet, is told above.
+            *(examine_webhooks(settings) if _is_migrated(database) else []),
             *examine_redis(settings),
         ]
         code = exit_code(findings)
@@ -64,6 +68,10 @@ def exit_code(findings: Sequence[Finding]) -> ExitCode:
     if Verdict.UNREACHABLE in verdicts:
         return ExitCode.UNREACHABLE
     return ExitCode.FAILED if Verdict.FAILED in verdicts else ExitCode.DONE
+
+
+def _is_migrated(database: Sequence[Finding]) -> bool:
+    return any(f.name == "migrations" and f.verdict is Verdict.FINE for f in database)
 
 
 def _print(findings: Sequence[Finding]) -> None:

@@ -11,8 +11,8 @@ from redis.exceptions import AuthenticationError, RedisError
 from redis.retry import Retry
 
 from coordination.settings import Settings
+from ops.addresses import server_name
 from ops.doctor.finding import Finding, advice, failed, fine, unreachable
-from ops.stack import server_name
 
 __all__ = ["examine_redis"]
 

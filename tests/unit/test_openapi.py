@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import jsonschema_rs
@@ -20,10 +21,13 @@ from api.openapi.operations import OPERATIONS
 from api.openapi.pages import load_pages
 from api.openapi.parameters import ASSETS
 from api.parameters import Parameters, text
+from api.webhooks.events import LIST_PARAMETERS as EVENT_PARAMETERS
 from coordination.errors import InvalidInput
 from coordination.settings import Settings
 from models.catalog.preconditions import check_if_match
 from models.idempotency import parse_key
+from models.webhooks.payloads import PAYLOADS, Message
+from models.webhooks.payloads import read_body as read_payload
 
 DOCUMENT = build_document(ROUTES, Settings())
 MODELS: tuple[type[BaseModel], ...] = tuple(
@@ -82,7 +86,9 @@ def test_each_operation_says_what_its_route_demands() -> None:
     for route in ROUTES:
         operation = DOCUMENT["paths"][route.template][route.method.lower()]
         statuses = set(operation["responses"])
-        assert ({"401", "403"} <= statuses) == (route.scope is not None), route
+        # One more may be read with a scope, and without it by whoever it is about.
+        may_forbid = route.scope is not None or route.template == "/v1/webhooks/events/{receipt}"
+        assert ({"401", "403"} <= statuses) == may_forbid, route
         assert (operation.get("security") == [{"apiKey": []}]) == (route.scope is not None), route
         assert operation["summary"], route
         named = {p["name"] for p in operation["parameters"] if p["in"] == "path"}
@@ -100,6 +106,17 @@ def test_the_examples_of_problems_are_valid() -> None:
         content = response["content"]["application/problem+json"]
         schema = {**content["schema"], "components": DOCUMENT["components"]}
         jsonschema_rs.validate(schema, content["example"])
+
+
+@pytest.mark.parametrize("type_", PAYLOADS)
+def test_the_examples_of_events_are_valid_and_can_be_read(type_: str) -> None:
+    """What partners copy from the document works."""
+    content = DOCUMENT["paths"]["/v1/webhooks/{partner}"]["post"]["requestBody"]["content"]
+    shown = content["application/json"]
+    example = shown["examples"][type_]["value"]
+    jsonschema_rs.validate({**shown["schema"], "components": DOCUMENT["components"]}, example)
+    message = read_payload(PAYLOADS[type_], json.dumps(example).encode(), "USD")
+    assert isinstance(message, Message)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
@@ -159,11 +176,13 @@ def test_idempotency_keys_that_neither_takes(value: str) -> None:
 
 
 def test_the_list_parameters_are_those_that_are_read() -> None:
-    for path in ("/v1/products", "/v1/farms", "/v1/categories"):
+    for path in ("/v1/products", "/v1/farms", "/v1/categories", "/v1/webhooks/events"):
         listed = DOCUMENT["paths"][path]["get"]["parameters"]
         names = [p["name"] for p in listed if p["in"] == "query"]
         if path == "/v1/products":
             assert names == list(LIST_PARAMETERS)
+        elif path == "/v1/webhooks/events":
+            assert names == list(EVENT_PARAMETERS)
         else:
             assert names == ["limit", "cursor"]
         Parameters("&".join(f"{name}=1" for name in names), names).check()

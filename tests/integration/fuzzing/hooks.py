@@ -19,6 +19,8 @@ _BY_CONTENT = re.compile(
     r"|is not an amount that [A-Z]{3} can express exactly|when the currency changes"
     r"|together with the other coordinate|must stay below 16384 bytes|levels deep"
     r"|This Idempotency-Key came with another request before"
+    r"|name either receipts or a filter|must name at least one condition|must not be after until"
+    r"|there is no such partner|/filter/state: must be one of"
 )
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 

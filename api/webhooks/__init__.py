@@ -1,0 +1,1 @@
+"""Partners' webhooks over HTTP: taking them in, and what became of them."""

@@ -1,0 +1,195 @@
+"""``POST /v1/webhooks/{partner}``: who sent it, has it come before, and is it stored.
+
+The answer 202 means committed. Strangers learn nothing: whatever is wrong with a signature, and
+whether there is such a partner at all, the answer is the same. A sender is known by its signature
+alone, so an ``Authorization`` header that some proxy adds is not looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+from uuid import UUID
+
+import orjson
+from sanic import HTTPResponse
+
+from api.answers import JSON
+from api.context import Call, Web
+from api.credentials import failed_authentication
+from api.endpoint import Limited, Route
+from api.parameters import Parameters
+from api.problems import HttpProblem
+from api.signatures import Offered, Reason, Refused, Verified, verify, waste_time
+from api.webhooks.arrival import check_media, event_type, offered_by, read_raw
+from coordination.errors import ClientFault, Unavailable
+from coordination.metrics import WEBHOOKS_RECEIVED, WEBHOOKS_REFUSED
+from coordination.rate_limit import LimitRequest, RateLimitExceeded
+from models.partners.partners import Partner
+from models.webhooks import refusals, seen
+from models.webhooks.intake import Delivery
+from models.webhooks.refusals import Refusal
+
+__all__ = ["ROUTES"]
+
+_log = logging.getLogger(__name__)
+
+
+async def receive_webhook(web: Web, call: Call, partner: str) -> HTTPResponse:
+    """Take in an event of a partner."""
+    boxed = web.penalties.verdict_on(call.limit.client)
+    if boxed is not None:
+        WEBHOOKS_REFUSED.labels("penalty").inc()
+        raise RateLimitExceeded(boxed)
+    Parameters(call.request.query_string, []).check()
+    check_media(call.request)
+    body = await read_raw(call.request, web.settings)
+    sender, verified = await _authenticated(web, call, partner, body)
+    call.log_extra["partner"] = sender.name
+    with _faults_counted():
+        return await _taken_in(web, call, sender, verified, body)
+
+
+async def _taken_in(
+    web: Web, call: Call, sender: Partner, verified: Verified, body: bytes
+) -> HTTPResponse:
+    call.limiter_asked = True
+    admission = await seen.admit(
+        web.resources.limiter, _limit_of(web, sender), sender.name, verified.dedup_key
+    )
+    call.verdict = admission.verdict
+    digest = hashlib.sha256(body).digest()
+    known = admission.seen
+    if known is not None:
+        return _repeated(call, known.receipt, verified, same_body=known.has_body(digest))
+    stored = await web.intake.accept(
+        Delivery(
+            partner_id=sender.id,
+            dedup_key=verified.dedup_key,
+            label=verified.label,
+            type=event_type(body),
+            payload=body,
+            body_digest=digest,
+            request_id=call.request_id,
+            partner=sender.name,
+        )
+    )
+    if not stored.is_new:
+        return _repeated(call, stored.receipt, verified, same_body=stored.same_body)
+    WEBHOOKS_RECEIVED.labels("accepted").inc()
+    return _receipt(call, 202, stored.receipt, {"state": "pending", "duplicate": False})
+
+
+def _limit_of(web: Web, sender: Partner) -> LimitRequest:
+    settings = web.settings
+    return LimitRequest(
+        f"partner:{sender.name}",
+        sender.rate_limit_requests or settings.webhook_rate_limit_requests,
+        settings.rate_limit_window_s,
+        policy="webhooks",
+    )
+
+
+async def _authenticated(web: Web, call: Call, name: str, body: bytes) -> tuple[Partner, Verified]:
+    """Who sent it. Fails closed; raises the one 401, or ``RateLimitExceeded`` after too many."""
+    found = await web.partners.find(name)
+    offered = offered_by(call.request, body)
+    if found is None or not found.is_active:
+        waste_time(offered)
+        reason = Reason.UNKNOWN_PARTNER if found is None else Reason.INACTIVE_PARTNER
+        raise await _refusal(web, call, found, offered, reason)
+    verdict = verify(
+        found.scheme,
+        offered,
+        found.secrets,
+        now_s=time.time(),
+        tolerance_s=web.settings.webhook_tolerance_s,
+    )
+    if isinstance(verdict, Refused):
+        raise await _refusal(web, call, found, offered, verdict.reason)
+    web.partners.matched(verdict.secret_id)
+    return found, verdict
+
+
+async def _refusal(
+    web: Web, call: Call, found: Partner | None, offered: Offered, reason: Reason
+) -> HttpProblem:
+    """Count it against the address, keep it for operators; the problem that tells nothing."""
+    WEBHOOKS_REFUSED.labels(reason.value).inc()
+    call.log_extra["refused"] = reason.value
+    call.limiter_asked = True
+    try:
+        call.verdict = await web.resources.limiter.check(failed_authentication(web, call))
+    except RateLimitExceeded as error:
+        web.penalties.put(call.limit.client, error.verdict)
+        raise
+    finally:
+        # Last, so that its work begins after the answer and does not tell who is a partner.
+        if found is not None:
+            call.log_extra["partner"] = found.name
+            await refusals.note(web.resources.plane, found.name, _kept(call, offered, reason))
+    return HttpProblem(
+        401,
+        "unauthorized",
+        "This delivery does not carry a valid signature of a partner.",
+        {"www-authenticate": 'Signature realm="farmlokal"'},
+    )
+
+
+def _kept(call: Call, offered: Offered, reason: Reason) -> Refusal:
+    return Refusal(
+        reason=reason.value,
+        received_at_s=time.time(),
+        request_id=call.request_id,
+        headers=offered.headers,
+        body=offered.body,
+        body_bytes=len(offered.body),
+    )
+
+
+@contextmanager
+def _faults_counted() -> Iterator[None]:
+    """Counts what becomes of a delivery whose signature is good, when it is not taken in."""
+    try:
+        yield
+    except RateLimitExceeded:
+        WEBHOOKS_RECEIVED.labels("limited").inc()
+        raise
+    except ClientFault:
+        WEBHOOKS_RECEIVED.labels("invalid").inc()
+        raise
+    except Unavailable:
+        WEBHOOKS_RECEIVED.labels("unavailable").inc()
+        raise
+
+
+def _repeated(call: Call, receipt: UUID, verified: Verified, *, same_body: bool) -> HTTPResponse:
+    WEBHOOKS_RECEIVED.labels("duplicate" if same_body else "altered").inc()
+    if not same_body:
+        _log.warning(
+            "A delivery was repeated with another body; the first one stands",
+            extra={**call.log_extra, "receipt": str(receipt), "dedup_key": verified.dedup_key},
+        )
+    return _receipt(call, 200, receipt, {"duplicate": True})
+
+
+def _receipt(call: Call, status: int, receipt: UUID, members: dict[str, object]) -> HTTPResponse:
+    call.log_extra["receipt"] = str(receipt)
+    headers = {"location": f"/v1/webhooks/events/{receipt}", "cache-control": "no-store"}
+    document = {"receipt": str(receipt), **members}
+    return HTTPResponse(orjson.dumps(document), status, headers, JSON)
+
+
+ROUTES: Final = (
+    Route(
+        "POST",
+        "/v1/webhooks/<partner>",
+        receive_webhook,
+        limited=Limited.BY_HANDLER,
+        is_streamed=True,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Partners: who may send webhooks, by which secrets, about what. ``partners`` is the way in."""

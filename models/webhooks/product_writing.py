@@ -1,0 +1,185 @@
+"""Writes what a batch of events made of products: a few statements, however many products.
+
+Rows, change feed, watermarks and kept values, in the transaction that has the products locked. It
+decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from models.catalog import watermarks
+from models.catalog.watermarks import Facet, Mark, product_entity
+from models.database import Connection, Database
+from models.fields import to_column
+from models.webhooks import kept_values
+from models.webhooks.merging import Entity, Product
+from models.webhooks.product_rows import COLUMNS, ProductKey
+
+__all__ = ["Difference", "difference", "write"]
+
+_CONTENT: Final = ("name", "description", "category_id", "unit", "attributes")
+_VALUES: Final = ("price_minor", "currency", "stock")
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What to write."""
+
+    created: dict[ProductKey, Product] = field(default_factory=dict)
+    deleted: dict[ProductKey, Product] = field(default_factory=dict)
+    updated: dict[ProductKey, tuple[Product, Product]] = field(default_factory=dict)
+    """Before and after."""
+    marks: dict[tuple[str, Facet], Mark] = field(default_factory=dict)
+    kept: dict[str, Entity] = field(default_factory=dict)
+    """Entities whose kept values are other than before, by name."""
+
+    @property
+    def product_ids(self) -> tuple[UUID, ...]:
+        """Products whose rows change."""
+        touched = [*self.created.values(), *self.deleted.values()]
+        return tuple(p.id for p in touched) + tuple(after.id for _, after in self.updated.values())
+
+    @property
+    def category_ids(self) -> tuple[int, ...]:
+        """Categories whose lists show it, old and new."""
+        touched = [*self.created.values(), *self.deleted.values()]
+        for before, after in self.updated.values():
+            touched += [before, after]
+        return tuple(dict.fromkeys(product.content.category_id for product in touched))
+
+
+def difference(
+    before: Mapping[ProductKey, Entity], after: Mapping[ProductKey, Entity]
+) -> Difference:
+    """What turns the rows of ``before`` into those of ``after``, which has the same keys."""
+    found = Difference()
+    for key, new in after.items():
+        old, name = before[key], product_entity(*key)
+        if old.product is not None and new.product is not None:
+            if old.product.id == new.product.id:
+                if old.product != new.product:
+                    found.updated[key] = (old.product, new.product)
+            else:
+                found.deleted[key], found.created[key] = old.product, new.product
+        elif new.product is not None:
+            found.created[key] = new.product
+        elif old.product is not None:
+            found.deleted[key] = old.product
+        for facet, mark in new.marks.items():
+            if old.marks.get(facet) != mark:
+                found.marks[name, facet] = mark
+        if old.kept != new.kept:
+            found.kept[name] = new
+    return found
+
+
+async def write(
+    db: Database, conn: Connection, found: Difference, versions: Mapping[UUID, int], now: datetime
+) -> None:
+    """Write it: rows, the change feed, watermarks, kept values.
+
+    Raises ``DuplicateKey`` when a product was made meanwhile, ``ForeignKey`` when a category or
+    farm has gone: run the whole unit again.
+    """
+    at = to_column(now)
+    if found.deleted:
+        ids = sorted(product.id.bytes for product in found.deleted.values())
+        await db.execute(
+            f"DELETE FROM products WHERE id IN ({_marks(ids)})",
+            ids,
+            purpose="webhook_delete",
+            conn=conn,
+        )
+    await _insert(db, conn, found.created, at)
+    # Names and descriptions are left alone where they stand: they are in the search index.
+    changed = list(found.updated.values())
+    content = [after for before, after in changed if before.content != after.content]
+    values = [after for before, after in changed if before.content == after.content]
+    await _update(db, conn, content, _CONTENT + _VALUES, at)
+    await _update(db, conn, values, _VALUES, at)
+    await _record(db, conn, found, versions, at)
+    await watermarks.advance_all(db, conn, found.marks)
+    await kept_values.replace(db, conn, {name: e.kept for name, e in found.kept.items()})
+
+
+def _columns(product: Product) -> dict[str, object]:
+    return {
+        "name": product.content.name,
+        "description": product.content.description,
+        "category_id": product.content.category_id,
+        "unit": product.content.unit,
+        "attributes": product.content.attributes,
+        "price_minor": product.price.minor,
+        "currency": product.price.currency,
+        "stock": product.stock,
+    }
+
+
+async def _insert(
+    db: Database, conn: Connection, created: Mapping[ProductKey, Product], at: str
+) -> None:
+    if not created:
+        return
+    row = f"({_marks(COLUMNS[:-1])}, 1, %s, %s)"
+    await db.execute(
+        f"INSERT INTO products ({', '.join(COLUMNS)}, created_at, updated_at) VALUES "
+        + ", ".join([row] * len(created)),
+        [
+            value
+            for (farm_id, sku), product in sorted(created.items())
+            for value in (product.id.bytes, farm_id, sku, *_columns(product).values(), at, at)
+        ],
+        purpose="webhook_insert",
+        conn=conn,
+    )
+
+
+async def _update(
+    db: Database, conn: Connection, products: Sequence[Product], columns: Sequence[str], at: str
+) -> None:
+    """Set these columns of locked rows, each to its own value, in one statement."""
+    if not products:
+        return
+    rows = [(product.id.bytes, _columns(product)) for product in products]
+    case = f"CASE id {' '.join(['WHEN %s THEN %s'] * len(rows))} END"
+    params = [value for column in columns for key, row in rows for value in (key, row[column])]
+    await db.execute(
+        f"UPDATE products SET {', '.join(f'{column} = {case}' for column in columns)},"
+        f" version = version + 1, updated_at = %s WHERE id IN ({_marks(rows)})",
+        [*params, at, *(key for key, _ in rows)],
+        purpose="webhook_update",
+        conn=conn,
+    )
+
+
+async def _record(
+    db: Database, conn: Connection, found: Difference, versions: Mapping[UUID, int], at: str
+) -> None:
+    """One entry of the change feed for each product, whatever number of events changed it."""
+    entries = [
+        *((key, p.id, "deleted", versions[p.id] + 1) for key, p in found.deleted.items()),
+        *((key, p.id, "created", 1) for key, p in found.created.items()),
+        *((key, p.id, "updated", versions[p.id] + 1) for key, (_, p) in found.updated.items()),
+    ]
+    if not entries:
+        return
+    await db.execute(
+        "INSERT INTO product_changes (product_id, farm_id, sku, kind, version, created_at) VALUES "
+        + ", ".join(["(%s, %s, %s, %s, %s, %s)"] * len(entries)),
+        [
+            value
+            for key, product_id, kind, version in entries
+            for value in (product_id.bytes, *key, kind, version, at)
+        ],
+        purpose="change_insert",
+        conn=conn,
+    )
+
+
+def _marks(values: Collection[object]) -> str:
+    return ", ".join(["%s"] * len(values))

@@ -1,0 +1,1 @@
+"""`farmlokal webhooks ...`: one module per group of its commands."""
