@@ -18,9 +18,11 @@ import redis.asyncio as aioredis
 from dramatiq.asyncio import EventLoopThread, get_event_loop_thread
 from dramatiq.middleware import Middleware, MiddlewareError
 
-from coordination.clients import open_lock_client
+from coordination.calls.client import PartnerClient, open_partner_client
+from coordination.clients import open_breaker_client, open_lock_client
 from coordination.metrics_server import serve_metrics
 from coordination.settings import Settings
+from coordination.tokens.store import TokenStore, open_token_store
 from models.resources import Resources, open_resources
 
 __all__ = ["Opened", "ResourcesMiddleware"]
@@ -32,10 +34,16 @@ _ORPHAN_CHECK_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What actors work with. ``queue`` looks at queue lengths."""
+    """What actors work with. ``queue`` looks at queue lengths; ``partners`` has their APIs called.
+
+    ``tokens`` is what ``partners`` shows there, ``circuits`` where it asks whether it may.
+    """
 
     resources: Resources
     queue: aioredis.Redis
+    circuits: aioredis.Redis
+    tokens: TokenStore
+    partners: PartnerClient
 
 
 class ResourcesNotOpened(MiddlewareError):
@@ -82,13 +90,20 @@ class ResourcesMiddleware(Middleware):
     async def _open(self, broker: dramatiq.Broker) -> Opened:
         resources = await open_resources(self._settings, broker)
         self._orphan_watch = asyncio.create_task(_stop_with(os.getppid()))
-        return Opened(resources, open_lock_client(self._settings))
+        queue = open_lock_client(self._settings)
+        circuits = open_breaker_client(self._settings)
+        tokens = open_token_store(self._settings)
+        partners = open_partner_client(self._settings, circuits, tokens)
+        return Opened(resources, queue, circuits, tokens, partners)
 
     async def _close(self, opened: Opened) -> None:
         if self._orphan_watch is not None:
             self._orphan_watch.cancel()
         try:
             async with asyncio.timeout(_CLOSE_DEADLINE_S):
+                await opened.partners.close()
+                await opened.tokens.close()
+                await opened.circuits.aclose()
                 await opened.resources.close()
                 await opened.queue.aclose()
         except TimeoutError:

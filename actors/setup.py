@@ -15,12 +15,20 @@ import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import AsyncIO
 
-from actors import catalog, work
+from actors import catalog, supply, webhooks, work
 from actors.binding import Binding, bind, declare
 from actors.observing import ObservingMiddleware, QuietConsumers
 from actors.resources import ResourcesMiddleware
 from actors.stopping import StopOnceMiddleware
-from coordination.jobs import APPLY_OUTBOX, PURGE, SWEEP, WARM_CACHE, open_broker
+from coordination.jobs import (
+    APPLY_OUTBOX,
+    PROCESS_WEBHOOKS,
+    PURGE,
+    REFRESH_SUPPLY,
+    SWEEP,
+    WARM_CACHE,
+    open_broker,
+)
 from coordination.logs import configure_logging
 from coordination.settings import Settings, load_settings
 
@@ -29,6 +37,8 @@ __all__ = ["BINDINGS", "build", "prepare_logging", "setup"]
 BINDINGS: tuple[Binding[Any], ...] = (
     bind(APPLY_OUTBOX, catalog.outbox_apply),
     bind(WARM_CACHE, catalog.cache_warm),
+    bind(PROCESS_WEBHOOKS, webhooks.webhooks_process),
+    bind(REFRESH_SUPPLY, supply.supply_refresh),
     bind(SWEEP, work.work_sweep),
     bind(PURGE, work.work_purge),
 )

@@ -12,18 +12,22 @@ from sanic.config import Config
 from sanic.exceptions import BadRequest
 
 from api import health, metrics
-from api.catalog import categories, farms, products
+from api.catalog import availability, categories, farms, products
 from api.context import Web
 from api.endpoint import Limited, Route, serve, serve_fault
 from api.openapi import pages
+from api.webhooks import events, receiving
 from coordination.settings import Settings
 
 __all__ = ["ROUTES", "create_app"]
 
 ROUTES: Final[tuple[Route, ...]] = (
     *products.ROUTES,
+    *availability.ROUTES,
     *categories.ROUTES,
     *farms.ROUTES,
+    *events.ROUTES,
+    *receiving.ROUTES,
     Route("GET", "/health/live", health.live, limited=Limited.NEVER),
     Route("GET", "/health/ready", health.ready, limited=Limited.NEVER),
     Route("GET", "/metrics", metrics.metrics, limited=Limited.NEVER),
@@ -47,7 +51,13 @@ def create_app(web: Web, name: str = "farmlokal") -> Sanic[Any, Any]:
         if route.method == "GET":
             by_path[route.path]["HEAD"] = route
     for path, routes in by_path.items():
-        app.add_route(_handler(web, routes), path, methods=list(routes), name=_name(path))
+        app.add_route(
+            _handler(web, routes),
+            path,
+            methods=list(routes),
+            name=_name(path),
+            stream=any(route.is_streamed for route in routes.values()),
+        )
 
     async def refuse(request: Request, error: Exception) -> HTTPResponse:
         return await serve_fault(web, request, error)

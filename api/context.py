@@ -10,14 +10,18 @@ from sanic import Request
 
 from coordination.cache import Fetched
 from coordination.rate_limit import LimitRequest, Verdict
+from coordination.sealing import Sealer
 from coordination.settings import Settings
 from models.api_key_cache import VerifiedKeys
 from models.api_keys import ApiKeyInfo
+from models.partners.directory import PartnerDirectory
 from models.resources import Resources
+from models.webhooks.intake import Intake
 
 if TYPE_CHECKING:
     from api.health import Readiness
     from api.openapi.pages import Pages
+    from api.webhooks.penalty_box import PenaltyBox
 
 __all__ = ["Call", "Web"]
 
@@ -32,6 +36,10 @@ class Web:
     queue: aioredis.Redis
     readiness: Readiness
     pages: Pages
+    sealer: Sealer
+    partners: PartnerDirectory
+    intake: Intake
+    penalties: PenaltyBox
 
 
 @dataclass(slots=True)

@@ -20,11 +20,15 @@ from api.context import Web
 from api.door import Door, open_door
 from api.health import Readiness
 from api.openapi.pages import load_pages
+from api.webhooks.penalty_box import PenaltyBox
 from coordination.clients import open_lock_client
 from coordination.jobs import open_broker
+from coordination.sealing import Sealer
 from coordination.settings import Settings
 from models.api_key_cache import VerifiedKeys
+from models.partners.directory import PartnerDirectory
 from models.resources import open_resources
+from models.webhooks.intake import Intake
 
 __all__ = ["close_web", "open_web", "run"]
 
@@ -37,6 +41,7 @@ _LAST_REQUESTS_S = 0.25
 async def open_web(settings: Settings) -> Web:
     """Everything a web process holds. Servers that are away do not stop the start."""
     resources = await open_resources(settings, open_broker(settings))
+    sealer = Sealer(settings.sealing_secret)
     return Web(
         settings=settings,
         resources=resources,
@@ -44,11 +49,17 @@ async def open_web(settings: Settings) -> Web:
         queue=open_lock_client(settings),
         readiness=Readiness(),
         pages=load_pages(ROUTES, settings),
+        sealer=sealer,
+        partners=PartnerDirectory(resources.db, sealer),
+        intake=Intake(resources),
+        penalties=PenaltyBox(),
     )
 
 
 async def close_web(web: Web) -> None:
     """Close what ``open_web`` opened. May be called twice."""
+    await web.intake.close()
+    await web.partners.close()
     await web.resources.close()
     await web.queue.aclose()
 
