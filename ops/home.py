@@ -9,14 +9,24 @@ import fcntl
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from coordination.errors import FarmLokalError, Misconfigured
 from coordination.settings import Settings
 
-__all__ = ["AlreadyRunning", "Home", "create_database_directory", "create_private_directory"]
+__all__ = [
+    "SERVICES_FILE",
+    "AlreadyRunning",
+    "Home",
+    "create_database_directory",
+    "create_private_directory",
+]
+
+SERVICES_FILE: Final = "partner_services"
+"""Where `farmlokal up` leaves ``PARTNER_SERVICES`` for commands that are run beside it."""
 
 
 class AlreadyRunning(FarmLokalError):
@@ -92,15 +102,15 @@ class Home:
 
     def cursor_secret(self) -> str:
         """The secret that signs cursors: made once, so that cursors outlive a restart."""
-        return self.read_secret("cursor_secret") or self.write_secret(
-            "cursor_secret", secrets.token_urlsafe(48)
-        )
+        return self.keep_secret("cursor_secret", lambda: secrets.token_urlsafe(48))
 
     def sealing_secret(self) -> str:
         """Made once: what it sealed must open after a restart."""
-        return self.read_secret("sealing_secret") or self.write_secret(
-            "sealing_secret", secrets.token_urlsafe(48)
-        )
+        return self.keep_secret("sealing_secret", lambda: secrets.token_urlsafe(48))
+
+    def keep_secret(self, name: str, make: Callable[[], str]) -> str:
+        """What was kept under this name, else a new one, kept from now on."""
+        return self.read_secret(name) or self.write_secret(name, make())
 
     def read_secret(self, name: str) -> str | None:
         """What ``write_secret`` kept, if anything."""

@@ -13,14 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
 
 from coordination.errors import FarmLokalError, Misconfigured
 from coordination.settings import Settings, load_settings
 from models import api_keys
 from models.database import open_database
+from ops.addresses import reachable_host
 from ops.child import Program
 from ops.embedded_redis import command, find_binary, free_port, names_redis
+from ops.embedded_sandbox import Place, calls_to, find_place, is_wanted
 from ops.home import Home
 
 __all__ = [
@@ -32,12 +33,16 @@ __all__ = [
     "example_farm",
     "is_ready",
     "plan_stack",
-    "reachable_host",
-    "server_name",
 ]
 
 _DEMO_KEY: Final = "demo_api_key"
-_OVERRIDES: Final = frozenset({"FARMLOKAL_HOME", "CURSOR_SECRET", "SEALING_SECRET", "REDIS_URL"})
+_OVERRIDES: Final = frozenset(
+    {
+        *("FARMLOKAL_HOME", "CURSOR_SECRET", "SEALING_SECRET", "REDIS_URL"),
+        *("OAUTH_PROVIDERS", "PARTNER_SERVICES", "SUPPLY_SERVICE"),
+    }
+)
+_CALLS: Final = frozenset({"oauth_providers", "partner_services", "supply_service"})
 
 
 class PortTaken(FarmLokalError):
@@ -52,11 +57,16 @@ class Stack:
     redis: Program | None
     programs: tuple[Program, ...]
     redis_binary: Path | None
+    sandbox: Place | None
+    """Where the partner sandbox will be, if it is wanted; it starts once the API is ready."""
+    services: str | None
+    """``PARTNER_SERVICES``, where the sandbox is what they call."""
 
 
-def plan_stack(given: Settings, home: Home) -> Stack:
-    """Fill in what was not given: Redis, secret, directories.
+def plan_stack(given: Settings, home: Home, *, sandbox: bool | None) -> Stack:
+    """Fill in what was not given: Redis, secrets, directories, the sandbox's place, calls to it.
 
+    ``sandbox``: whether the operator wants it; ``None`` leaves it to ``is_wanted``.
     Raises ``Misconfigured`` when no Redis was named and none is there to be embedded.
     """
     environment = {
@@ -73,10 +83,17 @@ def plan_stack(given: Settings, home: Home) -> Stack:
         binary, port = find_binary(), free_port()
         redis = Program("redis", command(binary, port, home.redis))
         environment["REDIS_URL"] = f"redis://127.0.0.1:{port}/0"
+    place = find_place(home) if is_wanted(given, sandbox) else None
+    calls: dict[str, str] = {}
+    # All or none: what an operator has set up is not to be mixed with the sandbox.
+    if place is not None and not _CALLS & given.model_fields_set:
+        calls = calls_to(place)
+        environment |= calls
     settings = load_settings(
         **{key.lower(): value for key, value in environment.items() if key in _OVERRIDES}
     )
-    return Stack(settings, redis, _programs(settings, environment), binary)
+    programs = _programs(settings, environment)
+    return Stack(settings, redis, programs, binary, place, calls.get("PARTNER_SERVICES"))
 
 
 def _programs(settings: Settings, environment: Mapping[str, str]) -> tuple[Program, ...]:
@@ -109,11 +126,6 @@ def check_port(host: str, port: int) -> None:
                     f" PORT={port + 1 if port < 65_535 else 8000} make run"
                 ) from None
             raise Misconfigured(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
-
-
-def reachable_host(host: str) -> str:
-    """Where a client on this machine finds a server that listens on ``host``."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - the reverse
 
 
 def is_ready(host: str, port: int) -> bool:
@@ -166,11 +178,3 @@ async def example_farm(settings: Settings) -> tuple[int, str] | None:
     if not farms or not categories:
         return None
     return int(farms[0]["id"]), str(categories[0]["slug"])
-
-
-def server_name(url: str) -> str:
-    """A server's address as it may be shown: without user and password."""
-    parts = urlsplit(url)
-    if parts.scheme == "sqlite":
-        return f"SQLite {unquote(parts.path).replace('//', '/', 1)}"
-    return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or parts.path

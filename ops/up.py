@@ -1,7 +1,7 @@
 """`farmlokal up`: the whole system on one machine, from an empty directory to Ctrl-C.
 
-It owns the order: port, Redis, schema, catalogue, key, processes, readiness; then it tends them
-until it is told to stop, and stops all of them.
+It owns the order: port, Redis, schema, catalogue, key, processes, readiness, sandbox; then
+it tends them until it is told to stop, and stops all of them.
 """
 
 from __future__ import annotations
@@ -18,31 +18,29 @@ from typing import Final
 from coordination.errors import FarmLokalError, Unavailable
 from coordination.settings import Settings
 from models.migrate import migrate
+from ops.addresses import base_url, server_name
 from ops.announcing import Announces
 from ops.child_log import ChildLog
 from ops.embedded_redis import URL_FILE, answers
-from ops.home import Home
+from ops.embedded_sandbox import PARTNER, register
+from ops.home import SERVICES_FILE, Home
 from ops.seed.seeding import seed_catalogue, void_caches
 from ops.seed.store import Phase, Progress
 from ops.stack import (
     Stack,
     catalogue_is_empty,
     check_port,
-    demo_key,
-    example_farm,
     is_ready,
     plan_stack,
-    reachable_host,
-    server_name,
 )
 from ops.supervisor import Supervisor
+from ops.welcome import welcome
 
 __all__ = ["NotReady", "UpOptions", "run_stack"]
 
 _REDIS_DEADLINE_S: Final = 15.0
 _READY_DEADLINE_S: Final = 60.0
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
 
 Seeding = Callable[[int], AbstractContextManager[tuple[Progress, Phase]]]
 """Opens a display of the loading of so many products."""
@@ -58,11 +56,15 @@ class RedisUnreachable(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """``products`` are loaded when the catalogue is empty; 0 loads none."""
+    """``products`` are loaded when the catalogue is empty; 0 loads none.
+
+    ``sandbox``: whether a partner sandbox belongs to it; ``None``: with the embedded database.
+    """
 
     products: int
     seed: int
     verbose: bool
+    sandbox: bool | None = None
 
 
 class _Signals:
@@ -115,7 +117,7 @@ def run_stack(
         home = closing.enter_context(Home(given.farmlokal_home))
         check_port(given.host, given.port)
         announce("starting", f"FarmLokal in {home.path}", home=home.path)
-        stack = plan_stack(given, home)
+        stack = plan_stack(given, home, sandbox=options.sandbox)
         log = ChildLog(home.logs, verbose=options.verbose, plain={"redis"})
         signals = closing.enter_context(_Signals())
         supervisor = Supervisor(
@@ -126,7 +128,8 @@ def run_stack(
             signals.settle()
             _await_ready(stack, supervisor, signals, log, announce)
             if not signals.stopping():
-                _welcome(stack, home, announce)
+                _start_sandbox(stack, options, home, supervisor, announce)
+                welcome(stack, home, announce)
                 supervisor.run(signals.stopping)
         except KeyboardInterrupt:
             pass
@@ -134,7 +137,8 @@ def run_stack(
             signals.settle()
             announce("stopping", "Stopping")
             supervisor.stop(signals.hurry)
-            (home.path / URL_FILE).unlink(missing_ok=True)
+            for name in (URL_FILE, SERVICES_FILE):
+                (home.path / name).unlink(missing_ok=True)
             announce("stopped", "Stopped; nothing is left running")
 
 
@@ -150,6 +154,8 @@ def _start(
     _start_redis(stack, supervisor, announce)
     if stack.redis is not None:
         home.write_secret(URL_FILE, settings.redis_url)
+    if stack.services is not None:
+        home.write_secret(SERVICES_FILE, stack.services)
     applied = asyncio.run(migrate(settings))
     database = server_name(settings.effective_database_url)
     note = f"migrated ({', '.join(applied)})" if applied else "up to date"
@@ -188,6 +194,24 @@ def _start_redis(stack: Stack, supervisor: Supervisor, announce: Announces) -> N
     announce("redis", f"  redis      {shown}", redis=server_name(settings.redis_url))
 
 
+def _start_sandbox(
+    stack: Stack, options: UpOptions, home: Home, supervisor: Supervisor, announce: Announces
+) -> None:
+    settings, place = stack.settings, stack.sandbox
+    if place is not None:
+        api_url = base_url(settings.host, settings.port)
+        # The last to start, so the first to stop: it never finds the API gone.
+        supervisor.start(asyncio.run(register(settings, home, place, api_url)))
+        text = f"  sandbox    {place.url} plays a partner: webhooks, tokens, supply, faults"
+        announce("sandbox", text, url=place.url, partner=PARTNER, pid=supervisor.pids["sandbox"])
+    elif options.sandbox is None and settings.environment != "production":
+        announce(
+            "no_sandbox",
+            "  sandbox    left out, as it changes products and the database is one that was named;"
+            " --sandbox brings it",
+        )
+
+
 def _await_ready(
     stack: Stack, supervisor: Supervisor, signals: _Signals, log: ChildLog, announce: Announces
 ) -> None:
@@ -206,38 +230,3 @@ def _await_ready(
                 f" The end of {log.file('web')}:\n{log.tail('web')}"
             )
         announce("ready", f"  ready      after {waited_s:.1f} s", duration_s=round(waited_s, 3))
-
-
-def _welcome(stack: Stack, home: Home, announce: Announces) -> None:
-    settings = stack.settings
-    key = asyncio.run(demo_key(settings, home))
-    host = reachable_host(settings.host)
-    base = f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
-    farm, category = asyncio.run(example_farm(settings)) or (1, "fruits-and-fruit-juices")
-    body = (
-        f'{{"sku": "EGGS-12", "name": "Duck eggs", "category": "{category}", "farm": {farm},'
-        ' "price": "4.50", "unit": "dozen", "stock": 30}'
-    )
-    announce(
-        "serving",
-        f"""
-  products   {base}/v1/products?limit=5
-  docs       {base}/docs
-  health     {base}/health/ready
-  metrics    {base}/metrics
-  demo key   {key}
-  logs       {home.logs}
-
-  curl '{base}/v1/products?limit=5'
-  curl -X POST {base}/v1/products -H 'Authorization: Bearer {key}' \\
-       -H 'Content-Type: application/json' -H 'Idempotency-Key: "eggs-1"' \\
-       -d '{body}'
-
-Ctrl-C stops everything.""",
-        url=f"{base}/v1/products?limit=5",
-        docs=f"{base}/docs",
-        health=f"{base}/health/ready",
-        metrics=f"{base}/metrics",
-        api_key=key,
-        logs=home.logs,
-    )

@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from ops.cli.breakers import breakers_app
 from ops.cli.doctor import doctor_command
 from ops.cli.keys import keys_app
 from ops.cli.migrate import migrate_command
+from ops.cli.partners import partners_app
+from ops.cli.scheduler import scheduler_app
 from ops.cli.seed import seed_command
 from ops.cli.up import up_command
+from ops.cli.webhooks.app import webhooks_app
 
 __all__ = ["app"]
 
@@ -27,6 +31,10 @@ app.command("up")(up_command)
 app.command("migrate")(migrate_command)
 app.command("seed")(seed_command)
 app.add_typer(keys_app, name="keys")
+app.add_typer(breakers_app, name="breakers")
+app.add_typer(partners_app, name="partners")
+app.add_typer(webhooks_app, name="webhooks")
+app.add_typer(scheduler_app, name="scheduler")
 app.command("doctor")(doctor_command)
 
 

@@ -30,16 +30,26 @@ def up_command(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show every log line, not only warnings.")
     ] = False,
+    sandbox: Annotated[
+        bool | None,
+        typer.Option(
+            "--sandbox/--no-sandbox",
+            envvar="SANDBOX",
+            help="Bring a partner that sends webhooks about the oldest products."
+            " [default: with the embedded database]",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run everything on this machine until Ctrl-C: API, worker, scheduler, Redis and SQLite.
+    """Run everything on this machine until Ctrl-C: API, worker, scheduler, Redis, SQLite, sandbox.
 
     DATABASE_URL and REDIS_URL name real servers instead; PORT and FARMLOKAL_HOME choose where.
     """
     with ending(as_json=as_json):
         run_stack(
             load_settings(),
-            UpOptions(products, seed, verbose),
+            UpOptions(products, seed, verbose, sandbox),
             EventAnnouncer() if as_json else LineAnnouncer(),
             lambda total: loading(total, silent=as_json),
         )

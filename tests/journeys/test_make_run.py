@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,16 +29,17 @@ class Up:
     def __init__(self, home: Path, port: int | None, environment: Mapping[str, str]) -> None:
         self.port = port or free_port()
         self.output = home.parent / f"up-{free_port()}.jsonl"
+        self.environment = {
+            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            "FARMLOKAL_HOME": str(home),
+            "PORT": str(self.port),
+            **environment,
+        }
         self.child = Child(
             [sys.executable, "-m", "ops.cli.app", "up", "--products", "300", "--json"],
             output=self.output,
             errors=self.output.with_suffix(".err"),
-            environment={
-                **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-                "FARMLOKAL_HOME": str(home),
-                "PORT": str(self.port),
-                **environment,
-            },
+            environment=self.environment,
             directory=home.parent,
         )
 
@@ -69,6 +71,18 @@ class Up:
     def tree(self) -> list[psutil.Process]:
         return psutil.Process(self.child.pid).children(recursive=True)
 
+    def command(self, *arguments: str) -> dict[str, Any]:
+        """What another `farmlokal` command says in JSON, run beside this one."""
+        done = subprocess.run(
+            [sys.executable, "-m", "ops.cli.app", *arguments],
+            env=self.environment,
+            cwd=self.output.parent,
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
+        return dict(orjson.loads(done.stdout))
+
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=5)
 
@@ -93,6 +107,13 @@ def is_gone(process: psutil.Process) -> bool:
         return True  # it went between the two questions
 
 
+def statuses(running: Up) -> list[int | None]:
+    """What the API answered to the sandbox's webhooks."""
+    url = running.event("sandbox")["url"]
+    sent = httpx.get(f"{url}sandbox/webhooks", timeout=5).json()["deliveries"]
+    return [one["status"] for one in sent]
+
+
 Start = Callable[..., Up]
 
 
@@ -102,6 +123,7 @@ def test_real_products_restarts_and_a_clean_end(up: Start) -> None:
     serving = running.event("serving")
     pids = running.event("started")["pids"]
     assert set(pids) == PROCESSES
+    pids["sandbox"] = running.event("sandbox")["pid"]
 
     page = httpx.get(serving["url"], timeout=5).json()
     assert len(page["data"]) == 5
@@ -121,7 +143,7 @@ def test_real_products_restarts_and_a_clean_end(up: Start) -> None:
     assert written.status_code == 200, written.text
     assert running.get(f"/v1/products/{first['id']}").json()["stock"] == 4_711
 
-    for name in ("web", "worker", "scheduler", "redis"):
+    for name in ("web", "worker", "scheduler", "redis", "sandbox"):
         os.kill(pids[name], signal.SIGKILL)
         running.message(f"{name} was killed by signal 9")
         running.message(f"{name} started again")
@@ -134,19 +156,130 @@ def test_real_products_restarts_and_a_clean_end(up: Start) -> None:
     assert running.get(f"/v1/products/{first['id']}").json()["stock"] == 4_711
 
     tree = running.tree()
-    assert len(tree) >= len(PROCESSES)
+    assert len(tree) >= len(pids)
     assert running.child.terminate(60) == 0
     assert all(is_gone(process) for process in tree)
-    with pytest.raises(httpx.ConnectError):
-        running.get("/health/live")
+    for gone in (f"http://127.0.0.1:{running.port}/health/live", running.event("sandbox")["url"]):
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(gone, timeout=5)
 
 
-def test_a_second_start_finds_its_data_and_key_again(up: Start) -> None:
+def test_webhooks_of_the_sandbox_change_real_products(up: Start) -> None:
+    """The whole road: a partner signs, the API stores, a worker applies, every reader sees it."""
+    running = up(SANDBOX_WEBHOOK_EVERY_MS="500")
+    serving = running.event("serving")
+    sandbox = running.event("sandbox")
+    assert serving["sandbox"] == sandbox["url"]
+
+    def applied() -> dict[str, Any] | None:
+        sent = httpx.get(f"{sandbox['url']}sandbox/webhooks", timeout=5).json()["deliveries"]
+        page = running.get("/v1/products?sort=created_at&order=asc&limit=20").json()["data"]
+        prices = {(one["farm"]["id"], one["sku"]): one["price"] for one in page}
+        for one in sent:
+            # Each differs from the price before it, so that this one can come from nowhere else.
+            named = (one["data"]["farm"], one["data"]["sku"])
+            told = one["type"] == "price.updated" and one["data"]["price"]
+            if told and told == prices.get(named) and one["status"] == 202:
+                return dict(one)
+        return None
+
+    change = eventually(
+        applied, deadline_s=30, retry_on=httpx.TransportError, describe=running.last_words
+    )
+    receipt = httpx.get(
+        f"http://127.0.0.1:{running.port}/v1/webhooks/events/{change['receipt']}",
+        headers={"authorization": f"Bearer {serving['api_key']}"},
+        timeout=5,
+    )
+    assert receipt.json()["state"] == "done", receipt.text
+
+    # As an operator tries the knobs, on the running stack.
+    knobs = f"{sandbox['url']}sandbox/knobs"
+    assert httpx.put(knobs, json={"oauth": {"drop": True}}, timeout=5).status_code == 200
+    with pytest.raises(httpx.TransportError):
+        httpx.post(f"{sandbox['url']}oauth/token", data={}, timeout=5)
+    tree = running.tree()
+    assert running.child.terminate(60) == 0
+    assert all(is_gone(process) for process in tree)
+
+
+def test_availability_comes_from_the_sandbox_and_survives_its_faults(up: Start) -> None:
+    """Tokens, calls and circuit as an operator sees them: the knobs turn, the API stays up."""
+    running = up(PARTNER_BREAKER_OPEN_MS="1000", SANDBOX_WEBHOOK_EVERY_MS="60000")
+    sandbox = running.event("sandbox")["url"]
+    running.event("serving")
+    ids = [one["id"] for one in running.get("/v1/products?limit=60").json()["data"]]
+
+    def ask(product_id: str) -> dict[str, Any]:
+        answer = running.get(f"/v1/products/{product_id}/availability")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def is_told(product_id: str) -> bool:
+        return bool(ask(product_id)["source"] == "partner")
+
+    def circuit() -> str:
+        (listed,) = running.command("breakers", "list", "--json")["breakers"]
+        return str(listed["state"])
+
+    assert ask(ids[0])["source"] == "catalogue"
+    eventually(lambda: is_told(ids[0]), deadline_s=40, describe=running.last_words)
+    assert circuit() == "closed"
+    assert 'token_refreshes_total{outcome="stored"' in running.get("/metrics").text
+
+    assert httpx.put(f"{sandbox}sandbox/knobs", json={"supply": {"error_rate": 1.0}}, timeout=5)
+    untried = iter(ids[1:])
+
+    def is_open() -> bool:
+        assert ask(next(untried))["source"] == "catalogue"
+        return circuit() != "closed"
+
+    eventually(is_open, deadline_s=40, describe=running.last_words)
+    assert running.get("/health/ready?strict=1").status_code == 200
+    httpx.delete(f"{sandbox}sandbox/knobs", timeout=5).raise_for_status()
+
+    def is_closed() -> bool:
+        # Somebody has to be asked about for there to be a trial.
+        ask(next(untried))
+        return circuit() == "closed"
+
+    eventually(is_closed, deadline_s=40, describe=running.last_words)
+
+
+def test_the_sandbox_is_left_out_on_demand(up: Start) -> None:
+    running = up(SANDBOX="0")
+    assert running.event("serving")["sandbox"] is None
+    assert running.events("sandbox") == []
+    assert set(running.events("started")[0]["pids"]) == PROCESSES
+    assert not any("ops.sandbox" in one.cmdline() for one in running.tree())
+
+
+def test_a_database_that_was_named_is_left_alone_by_the_sandbox(up: Start, tmp_path: Path) -> None:
+    """Its products may be real ones, and the sandbox would change them."""
+    url = f"sqlite:///{tmp_path / 'named.db'}"
+    running = up(DATABASE_URL=url)
+    assert running.event("serving")["sandbox"] is None
+    assert running.events("no_sandbox")
+    assert running.child.terminate(60) == 0
+    asked = up(DATABASE_URL=url, SANDBOX="1")
+    assert asked.event("serving")["sandbox"] == asked.event("sandbox")["url"]
+
+
+def test_a_second_start_finds_its_data_and_key_again(up: Start, tmp_path: Path) -> None:
     first = up()
     key = first.event("serving")["api_key"]
+    secret = (tmp_path / "home" / "sandbox_webhook_secret").read_text()
     first.child.terminate(60)
     second = up()
     assert second.event("serving")["api_key"] == key
+    # The partner of the first start believes the sandbox of the second.
+    assert (tmp_path / "home" / "sandbox_webhook_secret").read_text() == secret
+    eventually(
+        lambda: 202 in statuses(second),
+        deadline_s=20,
+        retry_on=httpx.TransportError,
+        describe=second.last_words,
+    )
     assert second.events("seeded") == []
     assert len(second.get("/v1/products?limit=3").json()["data"]) == 3
     # A third one beside it is refused, in words.
