@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from prometheus_client import REGISTRY
 
 from coordination.breakers.circuit import State
 from coordination.errors import (
@@ -46,6 +47,30 @@ async def secured(
     """Calls that carry a token."""
     async with calls_to_flaky_partner(fresh_redis.url, tmp_path, tokens=tokens) as calls:
         yield calls
+
+
+async def test_calls_are_counted_and_timed_by_outcome(calls: Calls) -> None:
+    """What an operator sees of a partner, without a single log line."""
+
+    def sample(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(name, {"service": "supply", **labels}) or 0.0
+
+    def samples() -> tuple[float, ...]:
+        return (
+            sample("partner_calls_total", outcome="ok"),
+            sample("partner_calls_total", outcome="refused"),
+            sample("partner_call_duration_seconds_count"),
+            sample("partner_bulkhead_used"),
+        )
+
+    before = samples()
+    await calls.client.request("supply", "GET", "/x")
+    calls.partner.usual = Behaviour(404)
+    with pytest.raises(PartnerRefused):
+        await calls.client.request("supply", "GET", "/x")
+    changes = tuple(now - then for now, then in zip(samples(), before, strict=True))
+    assert changes == (1, 1, 2, 0)
+    assert sample("partner_bulkhead_limit") > 0
 
 
 async def test_a_call_says_what_it_is_and_returns_the_whole_answer(secured: Calls) -> None:

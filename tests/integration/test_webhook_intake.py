@@ -71,6 +71,20 @@ async def test_equal_ones_at_once_are_one(db_resources: Resources, intake: Intak
     await assert_counted(db_resources.db, 1)
 
 
+async def test_a_repetition_is_known_long_after_its_payload_has_gone(
+    db_resources: Resources, intake: Intake, fresh_redis: PrivateRedis
+) -> None:
+    """Some senders repeat for days; the key outlives the payload, and Redis's mark."""
+    first = await intake.accept(delivery("evt"))
+    await db_resources.db.execute(
+        "UPDATE webhook_events SET state = 'done', payload = NULL", purpose="test"
+    )
+    fresh_redis.flush()
+    again = await intake.accept(delivery("evt"))
+    assert again == Stored(first.receipt, is_new=False, same_body=True)
+    await assert_counted(db_resources.db, 1)
+
+
 async def test_the_same_key_of_two_partners_is_two(db_resources: Resources, intake: Intake) -> None:
     given = [delivery("evt", partner_id=number, partner=f"p{number}") for number in (2, 1, 2, 1)]
     answers = await asyncio.gather(*(intake.accept(item) for item in given))

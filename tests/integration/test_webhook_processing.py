@@ -282,6 +282,24 @@ async def test_attempts_are_counted_by_known_types_only(resources: Resources) ->
     )  # fmt: skip
 
 
+async def test_how_long_it_took_is_measured(resources: Resources) -> None:
+    """Falling behind shows in the age of what is finished, before partners call."""
+
+    def count(histogram: str) -> float:
+        return REGISTRY.get_sample_value(f"{histogram}_count") or 0.0
+
+    before = (count("webhook_event_age_seconds"), count("webhook_batch_duration_seconds"))
+    # The last one waits for its product, so it has no final age yet.
+    told = [
+        said("product.upserted", 1),
+        said("price.updated", 2, price="2.00"),
+        said("inventory.updated", 1, "X", stock=1),
+    ]
+    assert await tell(resources, *told) == ["done", "done", "pending"]
+    after = (count("webhook_event_age_seconds"), count("webhook_batch_duration_seconds"))
+    assert after == (before[0] + 2, before[1] + 1)
+
+
 async def test_what_the_api_wrote_is_newer_than_older_events(resources: Resources) -> None:
     """People correct things by hand; a webhook that was late must not undo it."""
     db = resources.db
