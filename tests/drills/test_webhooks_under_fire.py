@@ -19,16 +19,13 @@ import orjson
 import pytest
 
 from api.signatures import sign
-from coordination.sealing import Sealer
-from models.database import open_database
-from models.partners import partners
 from models.webhooks.schemes import Scheme
-from tests.databases import settings_for
 from tests.fleet import Fleet, api_fleet, metric
 from tests.polling import eventually_async
 from tests.ports import LOOPBACK
 from tests.processes import SchedulerProcess, WorkerProcess, environment_for
 from tests.servers import PrivateRedis, SqlServer
+from tests.webhook_senders import Sender, add_senders
 
 _EVENTS = 5_000
 _SKUS = 250
@@ -183,7 +180,7 @@ async def test_every_accepted_event_ends_once_and_effects_are_those_of_a_quiet_d
         **limits,
     ) as fleet:
         database_url = mariadb.url(fleet.database)
-        secret = await _add_partner(database_url, tmp_path)
+        secret = (await add_senders(tmp_path, database_url, [Sender("drill")]))["drill"].secret
         stories = [
             list(_story(fleet.farm, f"SKU-{number:04}", _EVENTS // _SKUS, rng))
             for number in range(_SKUS)
@@ -220,18 +217,6 @@ async def test_every_accepted_event_ends_once_and_effects_are_those_of_a_quiet_d
             assert _catalogue(mariadb, fleet) == _expected(stories)
             for figure in ("webhook_ledger_difference", "webhook_ledger_missing_rows"):
                 assert await metric(fleet.clients[0], figure) == 0, figure
-
-
-async def _add_partner(database_url: str, home: Path) -> str:
-    settings = settings_for(home, database_url)
-    db = await open_database(settings)
-    try:
-        _, secret = await partners.add(
-            db, Sealer(settings.sealing_secret), name="drill", scheme=Scheme.STANDARD, farms=None
-        )
-    finally:
-        await db.close()
-    return secret
 
 
 async def _under_fire(

@@ -13,13 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from coordination.sealing import Sealer
-from models.database import open_database
-from models.partners import partners
-from models.webhooks.schemes import Scheme
-from tests.databases import settings_for
 from tests.fleet import Fleet, api_fleet
 from tests.servers import PrivateRedis, SqlServer
+from tests.webhook_senders import Sender, add_senders
 
 _PAGE = Path(__file__).parents[2] / "docs" / "webhooks.md"
 _BLOCK = re.compile(r"^```(python|javascript|bash)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -42,19 +38,9 @@ async def fleet(
     async with api_fleet(
         mariadb, tmp_path, queue=fresh_queue_redis, cache=fresh_cache_redis, processes=1
     ) as fleet:
-        settings = settings_for(tmp_path, mariadb.url(fleet.database))
-        db = await open_database(settings)
-        try:
-            _, secret = await partners.add(
-                db,
-                Sealer(settings.sealing_secret),
-                name="hill-supply",
-                scheme=Scheme.STANDARD,
-                farms=None,
-            )
-        finally:
-            await db.close()
-        yield fleet, secret
+        url = mariadb.url(fleet.database)
+        (sender,) = (await add_senders(tmp_path, url, [Sender("hill-supply")])).values()
+        yield fleet, sender.secret
 
 
 def test_the_page_has_an_example_for_each_language() -> None:
