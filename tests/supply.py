@@ -52,11 +52,15 @@ class Supply:
 
     async def work_anew(self) -> dict[Outcome, int]:
         """The same, with freshness and leases over."""
+        await self.forget()
+        return await self.work()
+
+    async def forget(self) -> None:
+        """End freshness and leases."""
         key = keys.partner_answer("supply", self.product_id)
         await self.resources.plane.client.hset(
             key, mapping={"fresh_until": 0, "hinted_until": 0, "called_until": 0}
         )
-        return await self.work()
 
     async def ask(self) -> Availability:
         """As a client does."""

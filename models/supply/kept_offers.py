@@ -82,5 +82,6 @@ async def keep(plane: CachePlane, product_id: UUID, offer: Offer) -> bool:
 def _lease_ms(settings: Settings, lease: Lease) -> int:
     if lease is Lease.HINT:
         return settings.supply_refresh_lease_ms
-    # No call outlives it, and the next hint finds it gone.
+    # As long as a call may take, and shorter than a hint's: one that was not delayed in the queue
+    # is free again when the next hint comes.
     return settings.partner_services[settings.supply_service].deadline_ms

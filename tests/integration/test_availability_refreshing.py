@@ -15,6 +15,7 @@ import orjson
 import pytest
 from uuid_utils.compat import uuid7
 
+from coordination import keys
 from coordination.errors import CacheUnavailable
 from coordination.jobs import REFRESH_SUPPLY
 from models.catalog.product_writes import delete_product, patch_product
@@ -31,8 +32,6 @@ from tests.polling import eventually_async
 from tests.servers import PrivateRedis
 from tests.supply import Supply, supply
 
-NOW = datetime.now(UTC)
-
 
 @pytest.fixture(params=DATABASES)
 async def eggs(
@@ -47,10 +46,9 @@ async def eggs(
 async def few(
     tmp_path: Path, fresh_redis: PrivateRedis, hint_log: HintLog
 ) -> AsyncIterator[Supply]:
-    """Where the database's kind does not matter; answers are fresh for 1 s, good for 2 s."""
+    """Where the database's kind does not matter."""
     url = f"sqlite:///{tmp_path / 'test.db'}"
-    bounds = {"supply_fresh_s": 1, "supply_stale_s": 2, "supply_refresh_lease_ms": 1_500}
-    async with supply(tmp_path, url, fresh_redis, hint_log, **bounds) as opened:
+    async with supply(tmp_path, url, fresh_redis, hint_log) as opened:
         yield opened
 
 
@@ -157,22 +155,34 @@ async def test_answers_age_and_an_older_one_replaces_none(few: Supply) -> None:
     await few.work()
     assert not await keep(plane, few.product_id, Offer(29, at(9)))
     assert (await few.ask()).available == 30
-
-    async def is_stale() -> bool:
-        answer = await few.ask()
-        return answer.stale and answer.available == 30
-
-    async def is_default() -> bool:
-        return (await few.ask()).source is Source.CATALOGUE
-
-    await eventually_async(is_stale)
-    await eventually_async(is_default)
-    # A lease outlives the answer, and then nothing is left.
-    await eventually_async(lambda: _is_gone(few))
+    key = keys.partner_answer("supply", few.product_id)
+    await plane.client.hset(key, "fresh_until", "0")
+    stale = await few.ask()
+    assert (stale.available, stale.stale) == (30, True)
+    await plane.client.hset(key, "stale_until", "0")
+    assert (await few.ask()).source is Source.CATALOGUE
+    # Past its bound it refuses no older one.
+    assert await keep(plane, few.product_id, Offer(29, at(9)))
+    assert (await few.ask()).available == 29
 
 
-async def _is_gone(few: Supply) -> bool:
-    return not await few.resources.plane.client.keys("partner:*")
+async def test_nothing_is_left_of_an_answer_and_its_leases(
+    tmp_path: Path, fresh_redis: PrivateRedis, hint_log: HintLog
+) -> None:
+    """Products nobody asks about any more must not fill the cache."""
+    url = f"sqlite:///{tmp_path / 'test.db'}"
+    bounds = {"supply_fresh_s": 1, "supply_stale_s": 2, "supply_refresh_lease_ms": 1_500}
+    async with supply(tmp_path, url, fresh_redis, hint_log, **bounds) as eggs:
+
+        async def is_gone() -> bool:
+            return not await eggs.resources.plane.client.keys("partner:*")
+
+        # A lease alone, then an answer.
+        assert (await look(eggs.resources.plane, eggs.product_id, Lease.HINT)).taken
+        await eventually_async(is_gone)
+        eggs.says(30, at(10))
+        assert await eggs.work() == {Outcome.KEPT: 1}
+        await eventually_async(is_gone)
 
 
 async def test_a_hint_is_sent_once_and_a_late_or_double_one_costs_no_call(
@@ -204,16 +214,28 @@ async def test_one_lease_does_not_stand_in_the_way_of_the_other(few: Supply) -> 
 
 async def test_when_the_partner_is_known_to_be_away_the_rest_is_left(few: Supply) -> None:
     """A job with hundreds of products must not spend a thread on waiting for nothing."""
-    strangers = [UUID(bytes=uuid7().bytes) for _ in range(3)]
+    for number in range(11):
+        more = said("product.upserted", 0, sku=f"HAM-{number}")
+        assert await tell(few.resources, more) == ["done"]
+    rows = await few.resources.db.fetch("SELECT id FROM products", purpose="test")
+    products = [UUID(bytes=bytes(row["id"])) for row in rows]
     few.partner.usual = Behaviour(status=500)
     for _ in range(3):  # two attempts each; five open the circuit
         await few.work_anew()
     asked = len(few.partner.asked)
     assert asked == 5
-    done = await few.work(*strangers)
-    assert done == {Outcome.GONE: 3}
-    assert await few.work_anew() == {Outcome.UNAVAILABLE: 1}
+    await few.forget()
+    done = await few.work(*products)
+    # As many as are tried at once find out.
+    assert 1 <= done[Outcome.UNAVAILABLE] <= 4
+    assert done[Outcome.LEFT] == len(products) - done[Outcome.UNAVAILABLE]
     assert len(few.partner.asked) == asked
+
+
+async def test_a_product_that_is_not_there_is_not_asked_about(few: Supply) -> None:
+    strangers = [UUID(bytes=uuid7().bytes) for _ in range(3)]
+    assert await few.work(*strangers) == {Outcome.GONE: 3}
+    assert not few.partner.asked
 
 
 async def test_a_deleted_product_is_asked_about_no_more(few: Supply) -> None:
