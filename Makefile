@@ -15,8 +15,9 @@ help: ## List the commands
 run: $(VENV)/.installed ## Set up and start everything: API, worker, scheduler, embedded Redis and SQLite
 	@exec $(BIN)/farmlokal up
 
+# Two at a time, a file at a time: most tests wait for servers more than they compute.
 test: $(VENV)/.installed-dev ## Set up and run all tests (they start their own MariaDB and Redis)
-	$(BIN)/pytest $(PYTEST_ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev ## Lint, types and room contracts
 	$(BIN)/ruff check .

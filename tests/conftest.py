@@ -38,6 +38,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_MISSING] = {}
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Before several processes test at once: one finds or installs the servers, for all of them."""
+    config = session.config
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        named = {"mariadb_programs"} if os.environ.get("TEST_MYSQL_URL") else set()
+        _provide(config, set(_PROGRAMS) - named)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Find or install the servers now: a package's installation may outlast a test's timeout."""
     if session.config.option.collectonly:
@@ -47,12 +55,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         asked.update(getattr(item, "fixturenames", ()))
     if "mariadb" in asked and not os.environ.get("TEST_MYSQL_URL"):
         asked.add("mariadb_programs")
+    _provide(session.config, asked)
+
+
+def _provide(config: pytest.Config, asked: set[str]) -> None:
     for fixture, (server, provide) in _PROGRAMS.items():
         if fixture in asked:
             try:
                 provide()
             except BinariesMissingError as error:
-                session.config.stash[_MISSING][server] = str(error)
+                config.stash[_MISSING][server] = str(error)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
