@@ -36,7 +36,9 @@ def new_product(api: RunningApi, **changes: object) -> dict[str, object]:
     return {**whole, **changes}
 
 
-@pytest.mark.parametrize("given", ["a", "A-b_c.9", "0" * 64, str(uuid4())])
+@pytest.mark.parametrize(
+    "given", ["a", "A-b_c.9", "0" * 64, "7d444840-9dc0-41d1-b245-5ffdce74fad2"]
+)
 def test_a_well_formed_request_id_is_kept(client: httpx.Client, given: str) -> None:
     for path, status in (("/v1/farms", 200), ("/v1/farms/x", 400), ("/nope", 404)):
         answer = client.get(path, headers={"x-request-id": given})
