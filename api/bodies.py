@@ -6,7 +6,6 @@ validation library's would leak its own vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Final, TypeVar
 
 import orjson
@@ -15,6 +14,7 @@ from sanic import Request
 
 from api.problems import HttpProblem
 from coordination.errors import FieldError, InvalidInput
+from models.catalog.field_faults import fault_text
 from models.catalog.field_types import (
     Attributes,
     CategoryRef,
@@ -202,28 +202,6 @@ def read_body(request: Request, model: type[B], *, patch: bool = False) -> B:
         raise InvalidInput(_field_errors(error, document)) from None
 
 
-_TEXTS: Final[Mapping[str, str]] = {
-    "missing": "is required",
-    "extra_forbidden": "is not a field that can be set",
-    "string_type": "must be a string",
-    "int_type": "must be an integer",
-    "float_type": "must be a number",
-    "bool_type": "must be true or false",
-    "list_type": "must be an array",
-    "dict_type": "must be an object",
-    "model_type": "must be an object",
-    "finite_number": "must be a finite number",
-    "too_short": "must have at least {min_length} item(s)",
-    "too_long": "must have at most {max_length} items",
-    "string_too_short": "must have at least {min_length} character(s)",
-    "string_too_long": "must have at most {max_length} characters",
-    "string_pattern_mismatch": "does not have the required form",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
-    "value_error": "{error}",
-}
-
-
 def _field_errors(error: ValidationError, document: object) -> list[FieldError]:
     found: dict[str, FieldError] = {}
     for item in error.errors(include_url=False, include_input=False):
@@ -231,7 +209,7 @@ def _field_errors(error: ValidationError, document: object) -> list[FieldError]:
             str(part) for index, part in enumerate(item["loc"]) if _is_member(index, item["loc"])
         ]
         pointer = "".join("/" + p.replace("~", "~0").replace("/", "~1") for p in parts)[:200]
-        text = _TEXTS.get(item["type"], "is not valid").format(**item.get("ctx", {}))
+        text = fault_text(item)
         # A field that may be one of two types reports once per type; the first is enough.
         if isinstance(document, dict) and pointer == "/category" and item["type"] != "missing":
             text = "must be the slug or the id of a category"

@@ -5,13 +5,14 @@ A part of the settings, so it imports nothing of ours but what those of tokens a
 
 from __future__ import annotations
 
-import ipaddress
+from collections.abc import Mapping
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from coordination.json_settings import parse_object
+from coordination.partner_urls import check_http_url, keeps_secrets
 from coordination.tokens.providers import ProviderName
 
 __all__ = ["PartnerService", "ServiceName", "parse_services"]
@@ -42,22 +43,15 @@ class PartnerService(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _is_plain_http(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            _ = parts.port
-        except ValueError:
-            raise ValueError("is no URL") from None
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must begin with http:// or https:// and name a host")
-        if parts.username is not None or parts.query or parts.fragment:
-            raise ValueError("must hold no credentials, query or fragment")
+        check_http_url(value)
+        if urlsplit(value).query:
+            raise ValueError("must hold no query")
         return value.rstrip("/")
 
     @property
     def keeps_secrets(self) -> bool:
         """Whether tokens sent there travel encrypted, or do not leave this machine."""
-        parts = urlsplit(self.base_url)
-        return parts.scheme == "https" or _is_loopback(parts.hostname or "")
+        return keeps_secrets(self.base_url)
 
     @model_validator(mode="after")
     def _deadline_covers_an_attempt(self) -> Self:
@@ -66,21 +60,6 @@ class PartnerService(BaseModel):
         return self
 
 
-def parse_services(text: str) -> object:
+def parse_services(text: str) -> Mapping[str, object]:
     """The object of a JSON text. Raises ``ValueError`` that repeats nothing of the text."""
-    try:
-        value: object = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        raise ValueError("is no JSON") from None
-    if not isinstance(value, dict):
-        raise ValueError(  # noqa: TRY004 - what pydantic turns into a message
-            'must be a JSON object such as {"supply": {"base_url": "https://…"}}'
-        )
-    return value
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return parse_object(text, '{"supply": {"base_url": "https://…"}}')

@@ -5,13 +5,13 @@ The variable is a JSON object: a name of ours for each provider, and how to ask 
 
 from __future__ import annotations
 
-import ipaddress
-import json
 from collections.abc import Mapping
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from coordination.json_settings import parse_object
+from coordination.partner_urls import check_http_url, keeps_secrets
 
 __all__ = ["OAuthProvider", "ProviderName", "parse_providers"]
 
@@ -37,49 +37,16 @@ class OAuthProvider(BaseModel):
     @field_validator("token_url")
     @classmethod
     def _is_plain_url(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            _ = parts.port
-        except ValueError:
-            raise ValueError("is no URL") from None
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must begin with https:// (or http://) and name a host")
-        if parts.username is not None or parts.password is not None or parts.fragment:
-            raise ValueError("must hold neither credentials nor a fragment")
+        check_http_url(value)
         return value
 
     @property
     def keeps_secrets(self) -> bool:
         """Whether the credentials travel encrypted, or do not leave this machine."""
-        parts = urlsplit(self.token_url)
-        return parts.scheme == "https" or _is_loopback(parts.hostname or "")
+        return keeps_secrets(self.token_url)
 
 
 def parse_providers(text: str) -> Mapping[str, object]:
     """The object of a JSON text. Raises ``ValueError`` that repeats nothing of the text."""
-    try:
-        value = json.loads(text, object_pairs_hook=_without_repeats)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"is no JSON: {error.msg} at character {error.pos}") from None
-    except RecursionError:
-        raise ValueError("is nested too deeply") from None
-    if not isinstance(value, dict):
-        raise ValueError(  # noqa: TRY004 - what pydantic turns into a message
-            'must be a JSON object such as {"supply": {"token_url": …, "client_id": …,'
-            ' "client_secret": …}}'
-        )
-    return value
-
-
-def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("names a member twice")
-    return members
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    example = '{"supply": {"token_url": …, "client_id": …, "client_secret": …}}'
+    return parse_object(text, example)

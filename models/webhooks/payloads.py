@@ -17,6 +17,7 @@ from uuid import UUID
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from models.catalog.field_faults import fault_text
 from models.catalog.field_types import (
     Attributes,
     CategoryRef,
@@ -202,20 +203,6 @@ def _moment(document: Mapping[str, object]) -> tuple[datetime | None, str]:
         return None, f"/{name}: must be a time such as 2026-02-06T10:30:00Z"
 
 
-_TEXTS: Final[Mapping[str, str]] = {
-    "missing": "is required",
-    "string_type": "must be a string",
-    "int_type": "must be an integer",
-    "float_type": "must be a number",
-    "dict_type": "must be an object",
-    "finite_number": "must be a finite number",
-    "string_too_short": "must have at least {min_length} character(s)",
-    "string_too_long": "must have at most {max_length} characters",
-    "string_pattern_mismatch": "does not have the required form",
-    "greater_than_equal": "must be at least {ge}",
-    "less_than_equal": "must be at most {le}",
-    "value_error": "{error}",
-}
 # A field that may be one of two types reports once per type.
 _EITHER: Final[Mapping[str, str]] = {
     "category": "must be the slug or the id of a category",
@@ -229,7 +216,7 @@ def _faults(error: ValidationError) -> list[str]:
     for item in error.errors(include_url=False, include_input=False):
         # Only our own fields are ever named: unknown ones are ignored.
         name = str(item["loc"][0])
-        text = _TEXTS.get(item["type"], "is not valid").format(**item.get("ctx", {}))
+        text = fault_text(item)
         if item["type"] != "missing":
             text = _EITHER.get(name, text)
         found.setdefault(name, f"/data/{name}: {text}")

@@ -5,7 +5,6 @@ It listens on this machine only unless told otherwise: whoever reaches it may ha
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -13,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.signatures.signing import sign
 from coordination.errors import InvalidInput, Misconfigured
+from coordination.partner_urls import is_loopback
 from models.webhooks.schemes import Scheme
 from ops.sandbox.knobs import OauthKnobs, SupplyKnobs
 
@@ -67,7 +67,7 @@ class SandboxSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.allow_remote and not _is_loopback(self.host):
+        if not self.allow_remote and not is_loopback(self.host):
             raise ValueError(
                 "SANDBOX_HOST is no loopback address; whoever reaches the sandbox can have webhooks"
                 " signed. SANDBOX_ALLOW_REMOTE=1 allows it"
@@ -99,10 +99,3 @@ def _variable(location: tuple[int | str, ...]) -> str:
         return "settings"
     first, *inner = (str(part) for part in location)
     return _PREFIX + first.upper().removeprefix(_PREFIX) + "".join(f".{part}" for part in inner)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

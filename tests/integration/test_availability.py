@@ -228,11 +228,11 @@ async def test_a_hanging_partner_leaves_latency_as_it_is(shop: Shop) -> None:
         return statistics.quantiles(shop.waits_s, n=20)[-1]
 
     ratios = []
-    for _ in range(3):
+    for _ in range(5):
         well, hanging = await round_p95_s({}), await round_p95_s({"hang": True})
         ratios.append(hanging / well)
     # A client that waited for the partner would wait a thousand times as long.
-    assert statistics.median(ratios) < 10
+    assert statistics.median(ratios) < 3
 
 
 async def test_a_slow_partner_holds_up_no_other_work(shop: Shop, mariadb: SqlServer) -> None:

@@ -39,6 +39,7 @@ def test_a_base_url_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
         ("[]", "must be a JSON object"),
         ('{"Supply": {"base_url": "https://x"}}', "PARTNER_SERVICES.SUPPLY"),
         ('{"a:b": {"base_url": "https://x"}}', "PARTNER_SERVICES"),
+        ('{"supply": {"base_url": "https://x"}, "supply": {"base_url": "https://y"}}', "twice"),
         ('{"supply": {}}', "PARTNER_SERVICES.SUPPLY.BASE_URL"),
         ('{"supply": {"base_url": "ftp://x"}}', "http://"),
         ('{"supply": {"base_url": "https://"}}', "name a host"),
