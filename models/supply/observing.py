@@ -15,11 +15,11 @@ from models.catalog.watermarks import Mark
 from models.catalog.write_unit import Written, write
 from models.database import Connection
 from models.fields import from_column
+from models.reports.merging import Report, Step, StockSet
+from models.reports.product_folding import fold_products
 from models.resources import Resources
 from models.supply.offers import Offer
 from models.webhooks.effects import MOST_AHEAD
-from models.webhooks.merging import Report, Step, StockSet
-from models.webhooks.product_folding import fold_products
 from models.webhooks.states import State
 
 __all__ = ["Named", "Observed", "observe"]

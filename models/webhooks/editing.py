@@ -20,7 +20,7 @@ from models.catalog.farms import Farm
 from models.catalog.watermarks import Facet, Mark
 from models.catalog.write_unit import Written
 from models.database import Connection, Database
-from models.webhooks.merging import DONE, SUPERSEDED, Verdict, dead, unknown
+from models.reports.merging import DONE, SUPERSEDED, Verdict, dead, unknown
 from models.webhooks.naming import Permission, find_categories, find_farms
 from models.webhooks.payloads import CategoryUpdated, FarmUpdated
 from models.webhooks.states import DeadReason, State

@@ -15,10 +15,8 @@ from typing import Final
 from models.catalog.changes import Change
 from models.catalog.watermarks import Mark
 from models.database import Connection, Database
-from models.webhooks import product_rows
-from models.webhooks.claims import Event
-from models.webhooks.editing import Edit, edit
-from models.webhooks.merging import (
+from models.reports import product_rows
+from models.reports.merging import (
     Content,
     Deleted,
     News,
@@ -32,6 +30,10 @@ from models.webhooks.merging import (
     dead,
     unknown,
 )
+from models.reports.product_folding import fold_products
+from models.reports.product_rows import ProductKey
+from models.webhooks.claims import Event
+from models.webhooks.editing import Edit, edit
 from models.webhooks.naming import (
     Names,
     Permission,
@@ -51,8 +53,6 @@ from models.webhooks.payloads import (
     Unusable,
     read_body,
 )
-from models.webhooks.product_folding import fold_products
-from models.webhooks.product_rows import ProductKey
 from models.webhooks.states import DeadReason, State
 
 __all__ = ["MOST_AHEAD", "Reading", "Worked", "read_events", "work_out"]

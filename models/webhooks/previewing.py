@@ -11,12 +11,12 @@ import orjson
 from models.catalog.money import format_price
 from models.database import Database
 from models.fields import from_column
+from models.reports.merging import Product, Verdict
+from models.reports.product_rows import ProductKey
 from models.resources import Resources
 from models.webhooks.applying import repeating
 from models.webhooks.claims import COLUMNS, Event, event_of
 from models.webhooks.effects import Reading, Worked, read_events, work_out
-from models.webhooks.merging import Product, Verdict
-from models.webhooks.product_rows import ProductKey
 
 __all__ = ["Preview", "RowChange", "dry_run"]
 

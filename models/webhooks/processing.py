@@ -18,11 +18,11 @@ from typing import Final
 from coordination.errors import DatabaseUnavailable, LeaseLost
 from coordination.metrics import WEBHOOK_BATCH_DURATION
 from models.database import Database
+from models.reports.merging import Verdict, dead
 from models.resources import Resources
 from models.webhooks import claims, settling
 from models.webhooks.applying import apply
 from models.webhooks.claims import MOST_LONE_CRASHES, Claimed
-from models.webhooks.merging import Verdict, dead
 from models.webhooks.previewing import Preview, RowChange, dry_run
 from models.webhooks.states import DeadReason, State
 

@@ -15,8 +15,8 @@ from coordination.metrics import WEBHOOK_EVENT_AGE, WEBHOOK_EVENTS
 from models import durable_work, tallies
 from models.database import Connection, Database, retrying
 from models.fields import from_column
+from models.reports.merging import Verdict, dead
 from models.webhooks.claims import EVENTS, Claimed, Event, backoff_of
-from models.webhooks.merging import Verdict, dead
 from models.webhooks.payloads import PAYLOADS
 from models.webhooks.states import DeadReason, State, tally_of
 

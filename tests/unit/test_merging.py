@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.catalog.watermarks import Facet, Mark
-from models.webhooks.merging import (
+from models.reports.merging import (
     DONE,
     SUPERSEDED,
     Content,

@@ -16,9 +16,9 @@ from models.catalog import watermarks
 from models.catalog.watermarks import Facet, Mark, product_entity
 from models.database import Connection, Database
 from models.fields import to_column
-from models.webhooks import kept_values
-from models.webhooks.merging import Entity, Product
-from models.webhooks.product_rows import COLUMNS, ProductKey
+from models.reports import kept_values
+from models.reports.merging import Entity, Product
+from models.reports.product_rows import COLUMNS, ProductKey
 
 __all__ = ["Difference", "difference", "write"]
 
@@ -92,7 +92,7 @@ async def write(
         await db.execute(
             f"DELETE FROM products WHERE id IN ({_marks(ids)})",
             ids,
-            purpose="webhook_delete",
+            purpose="reported_delete",
             conn=conn,
         )
     await _insert(db, conn, found.created, at)
@@ -134,7 +134,7 @@ async def _insert(
             for (farm_id, sku), product in sorted(created.items())
             for value in (product.id.bytes, farm_id, sku, *_columns(product).values(), at, at)
         ],
-        purpose="webhook_insert",
+        purpose="reported_insert",
         conn=conn,
     )
 
@@ -152,7 +152,7 @@ async def _update(
         f"UPDATE products SET {', '.join(f'{column} = {case}' for column in columns)},"
         f" version = version + 1, updated_at = %s WHERE id IN ({_marks(rows)})",
         [*params, at, *(key for key, _ in rows)],
-        purpose="webhook_update",
+        purpose="reported_update",
         conn=conn,
     )
 

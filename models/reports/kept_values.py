@@ -12,7 +12,7 @@ import orjson
 
 from models.catalog.watermarks import Facet, Mark
 from models.database import Connection, Database
-from models.webhooks.merging import Kept, Price
+from models.reports.merging import Kept, Price
 
 __all__ = ["read", "replace"]
 
@@ -26,7 +26,7 @@ async def read(
     rows = await db.fetch(
         f"SELECT entity, facet, value FROM entity_kept_values WHERE entity IN ({_marks(entities)})",
         sorted(entities),
-        purpose="webhook_kept",
+        purpose="reported_kept",
         conn=conn,
     )
     found: dict[str, dict[Facet, Kept]] = {}
@@ -42,7 +42,7 @@ async def replace(db: Database, conn: Connection, kept: Mapping[str, Mapping[Fac
     await db.execute(
         f"DELETE FROM entity_kept_values WHERE entity IN ({_marks(kept)})",
         sorted(kept),
-        purpose="webhook_kept",
+        purpose="reported_kept",
         conn=conn,
     )
     rows = [
@@ -55,7 +55,7 @@ async def replace(db: Database, conn: Connection, kept: Mapping[str, Mapping[Fac
             "INSERT INTO entity_kept_values (entity, facet, value) VALUES "
             + ", ".join(["(%s, %s, %s)"] * len(rows)),
             [value for row in rows for value in row],
-            purpose="webhook_kept",
+            purpose="reported_kept",
             conn=conn,
         )
 

@@ -14,9 +14,9 @@ from uuid_utils.compat import uuid7
 
 from models.catalog.changes import Change
 from models.database import Connection, Database
-from models.webhooks import product_rows, product_writing
-from models.webhooks.merging import Deleted, Report, Step, Upserted, fold
-from models.webhooks.product_rows import ProductKey
+from models.reports import product_rows, product_writing
+from models.reports.merging import Deleted, Report, Step, Upserted, fold
+from models.reports.product_rows import ProductKey
 
 __all__ = ["FoldedProducts", "Reports", "fold_products"]
 

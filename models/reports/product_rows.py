@@ -17,8 +17,8 @@ import orjson
 from models.catalog import watermarks
 from models.catalog.watermarks import Facet, product_entity
 from models.database import Connection, Database, Row
-from models.webhooks import kept_values
-from models.webhooks.merging import Content, Entity, Price, Product
+from models.reports import kept_values
+from models.reports.merging import Content, Entity, Price, Product
 
 __all__ = ["COLUMNS", "Loaded", "ProductKey", "canonical", "load"]
 
@@ -84,7 +84,7 @@ async def _find(db: Database, conn: Connection, keys: Collection[ProductKey]) ->
         "SELECT id FROM products WHERE "
         + " OR ".join(f"(farm_id = %s AND sku IN ({_marks(skus)}))" for skus in by_farm.values()),
         [value for farm_id, skus in by_farm.items() for value in (farm_id, *skus)],
-        purpose="webhook_products",
+        purpose="reported_products",
         conn=conn,
     )
     return sorted(bytes(row["id"]) for row in rows)
@@ -98,7 +98,7 @@ async def _lock(db: Database, conn: Connection, ids: Sequence[bytes]) -> dict[Pr
         f"SELECT {', '.join(COLUMNS)} FROM products {hint} WHERE id IN ({_marks(ids)})"
         f" ORDER BY id {db.dialect.for_update}",
         ids,
-        purpose="webhook_products",
+        purpose="reported_products",
         conn=conn,
     )
     return {(int(row["farm_id"]), str(row["sku"])): row for row in rows}
