@@ -16,6 +16,7 @@ from api.problems import HttpProblem
 from coordination.errors import FieldError, InvalidInput
 from models.catalog.field_faults import fault_text
 from models.catalog.field_types import (
+    DEFAULT_UNIT,
     Attributes,
     CategoryRef,
     Currency,
@@ -71,7 +72,7 @@ class ProductCreate(_Body):
     farm: Id
     price: Price
     currency: Currency | None = None
-    unit: Unit = "each"
+    unit: Unit = DEFAULT_UNIT
     stock: Stock = 0
     attributes: Attributes = {}
 
@@ -84,7 +85,7 @@ class ProductPatch(_Body):
     category: CategoryRef = 1
     price: Price = "0"
     currency: Currency = "USD"
-    unit: Unit = "each"
+    unit: Unit = DEFAULT_UNIT
     stock: Stock = 0
     attributes: Attributes = {}
 

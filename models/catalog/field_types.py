@@ -13,6 +13,7 @@ from pydantic.config import JsonDict
 from models.catalog.money import CURRENCIES
 
 __all__ = [
+    "DEFAULT_UNIT",
     "Attributes",
     "CategoryRef",
     "Currency",
@@ -31,6 +32,8 @@ __all__ = [
     "Unit",
 ]
 
+DEFAULT_UNIT: Final = "each"
+"""What a new product is sold by when nothing is said."""
 _FORBIDDEN: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _DEEPEST: Final = 16
 _LINE_BREAK: Final = re.compile(r"[\t\n\r]")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
+from models.catalog.field_types import DEFAULT_UNIT
 from models.catalog.watermarks import Facet, Mark
 from models.webhooks.states import DeadReason, State
 
@@ -24,6 +25,7 @@ __all__ = [
     "Entity",
     "Folded",
     "Kept",
+    "Listed",
     "News",
     "Price",
     "PriceSet",
@@ -129,6 +131,22 @@ class Upserted:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """The product is in a list: what the list does not say of it (``None``) stays as it is.
+
+    ``category_id`` is ``None`` while its category is not there.
+    """
+
+    name: str
+    category_id: int | None
+    price: Price
+    description: str | None = None
+    unit: str | None = None
+    attributes: str | None = None
+    stock: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Deleted:
     """The product is gone."""
 
@@ -151,7 +169,7 @@ class PriceSet:
     id: UUID | None = None
 
 
-News = Upserted | Deleted | StockSet | PriceSet
+News = Upserted | Listed | Deleted | StockSet | PriceSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +202,7 @@ class Folded:
 _NOT_ITS_ID: Final = dead(DeadReason.INVALID, "/data/id: is not the id of this farm's sku")
 _NO_PRODUCT: Final = unknown("there is no such product")
 _NO_CATEGORY: Final = unknown("there is no such category")
+_NOTHING_SAID: Final = Content("", "", 0, DEFAULT_UNIT, "{}")
 
 
 def fold(entity: Entity, reports: Sequence[Report], new_id: Callable[[], UUID]) -> Folded:
@@ -211,6 +230,8 @@ def _take(entity: Entity, report: Report, new_id: Callable[[], UUID]) -> tuple[E
     match news:
         case Upserted():
             after, verdict = _upsert(entity, mark, news, new_id)
+        case Listed():
+            after, verdict = _list(entity, mark, news, new_id)
         case Deleted():
             after, verdict = _delete(entity, mark, news)
         case StockSet():
@@ -247,6 +268,34 @@ def _upsert(
             stock=news.stock if Facet.STOCK in new else held.stock,
         )
     return Entity(product, {**entity.marks, **dict.fromkeys(new, mark)}), DONE
+
+
+def _list(
+    entity: Entity, mark: Mark, news: Listed, new_id: Callable[[], UUID]
+) -> tuple[Entity, Verdict]:
+    """An upsert whose gaps are filled by what is held, or as for a new product."""
+    held = entity.product
+    content = None
+    if news.category_id is not None:
+        known = _NOTHING_SAID if held is None else held.content
+        content = Content(
+            news.name,
+            known.description if news.description is None else news.description,
+            news.category_id,
+            known.unit if news.unit is None else news.unit,
+            known.attributes if news.attributes is None else news.attributes,
+        )
+    stock = 0 if news.stock is None else news.stock
+    after, verdict = _upsert(entity, mark, Upserted(content, news.price, stock), new_id)
+    if news.stock is not None or verdict is not DONE or after.product is None:
+        return after, verdict
+    # Nothing was said of the stock, so news of it that are older than the list still count.
+    marks = {facet: mark for facet, mark in after.marks.items() if facet is not Facet.STOCK}
+    if Facet.STOCK in entity.marks:
+        marks[Facet.STOCK] = entity.marks[Facet.STOCK]
+    left = entity.kept_value(Facet.STOCK) if held is None else held.stock
+    product = replace(after.product, stock=left if isinstance(left, int) else 0)
+    return Entity(product, marks), verdict
 
 
 def _delete(entity: Entity, mark: Mark, news: Deleted) -> tuple[Entity, Verdict]:

@@ -15,7 +15,7 @@ from uuid_utils.compat import uuid7
 from models.catalog.changes import Change
 from models.database import Connection, Database
 from models.reports import product_rows, product_writing
-from models.reports.merging import Deleted, Report, Step, Upserted, fold
+from models.reports.merging import Deleted, Listed, Report, Step, Upserted, fold
 from models.reports.product_rows import ProductKey
 
 __all__ = ["FoldedProducts", "Reports", "fold_products"]
@@ -45,7 +45,7 @@ async def fold_products(
     makeable = {
         key
         for key, told in reports.items()
-        if any(isinstance(report.news, Upserted | Deleted) for report in told)
+        if any(isinstance(report.news, Upserted | Listed | Deleted) for report in told)
     }
     loaded = await product_rows.load(db, conn, reports.keys(), makeable)
     after, steps = {}, []

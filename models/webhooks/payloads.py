@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.catalog.field_faults import fault_text
 from models.catalog.field_types import (
+    DEFAULT_UNIT,
     Attributes,
     CategoryRef,
     Currency,
@@ -92,7 +93,7 @@ class ProductUpserted(ProductNews):
     stock: Stock
     currency: Annotated[Currency | None, Field(description="By default the market's.")] = None
     description: Description = ""
-    unit: Unit = "each"
+    unit: Unit = DEFAULT_UNIT
     attributes: Attributes = {}
 
 

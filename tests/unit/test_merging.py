@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count, pairwise
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -19,6 +20,7 @@ from models.reports.merging import (
     Content,
     Deleted,
     Entity,
+    Listed,
     News,
     Price,
     PriceSet,
@@ -254,3 +256,56 @@ def test_a_later_deletion_forgets_what_was_kept() -> None:
     assert Facet.STOCK in entity.kept
     entity, _ = one(entity, report(6, Deleted()))
     assert entity.kept == {}
+
+
+def listed(**said: Any) -> Listed:
+    return Listed(**{"name": "L", "category_id": 2, "price": Price(7, "USD"), **said})
+
+
+def test_a_list_leaves_what_it_does_not_speak_of() -> None:
+    before = Content("A", "ripe", 1, "kg", '{"a":1}')
+    entity, _ = one(Entity(), report(1, Upserted(before, Price(1, "USD"), 5)))
+    entity, step = one(entity, report(2, listed()))
+    assert step.verdict is DONE
+    assert entity.product is not None
+    assert entity.product.content == Content("L", "ripe", 2, "kg", '{"a":1}')
+    assert (entity.product.price, entity.product.stock) == (Price(7, "USD"), 5)
+    said = listed(description="new", unit="box", attributes='{"b":2}', stock=0)
+    entity, _ = one(entity, report(3, said))
+    assert entity.product is not None
+    assert entity.product.content == Content("L", "new", 2, "box", '{"b":2}')
+    assert entity.product.stock == 0
+
+
+def test_a_list_creates_with_the_defaults_of_a_new_product() -> None:
+    entity, _ = one(Entity(), report(1, listed()))
+    assert entity.product is not None
+    assert entity.product.content == Content("L", "", 2, "each", "{}")
+    assert entity.product.stock == 0
+
+
+def test_older_news_of_a_stock_that_a_list_left_open_still_count() -> None:
+    entity, _ = one(Entity(), report(1, upserted(stock=1)))
+    entity, _ = one(entity, report(5, listed()))
+    assert entity.marks[Facet.STOCK] == report(1, upserted()).mark
+    entity, step = one(entity, report(3, StockSet(3)))
+    assert step.verdict is DONE
+    assert entity.product is not None
+    assert entity.product.stock == 3
+    entity, _ = one(entity, report(6, listed(stock=6)))
+    entity, step = one(entity, report(4, StockSet(4)))
+    assert step.verdict is SUPERSEDED
+
+
+def test_a_list_takes_up_a_stock_kept_of_a_deleted_product() -> None:
+    entity, _ = take(Entity(), report(1, upserted(stock=1)), report(9, StockSet(9)))
+    entity, _ = one(entity, report(3, Deleted()))
+    entity, _ = one(entity, report(4, listed()))
+    assert entity.product is not None
+    assert (entity.product.stock, entity.kept) == (9, {})
+
+
+def test_a_list_older_than_what_is_held_is_superseded() -> None:
+    entity, _ = one(Entity(), report(5, upserted()))
+    after, step = one(entity, report(4, listed()))
+    assert (after, step.verdict) == (entity, SUPERSEDED)
