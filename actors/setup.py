@@ -15,13 +15,15 @@ import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import AsyncIO
 
-from actors import catalog, supply, webhooks, work
+from actors import catalog, feed, imports, supply, webhooks, work
 from actors.binding import Binding, bind, declare
 from actors.observing import ObservingMiddleware, QuietConsumers
 from actors.resources import ResourcesMiddleware
 from actors.stopping import StopOnceMiddleware
 from coordination.jobs import (
     APPLY_OUTBOX,
+    NUMBER_CHANGES,
+    PROCESS_IMPORTS,
     PROCESS_WEBHOOKS,
     PURGE,
     REFRESH_SUPPLY,
@@ -39,6 +41,8 @@ BINDINGS: tuple[Binding[Any], ...] = (
     bind(WARM_CACHE, catalog.cache_warm),
     bind(PROCESS_WEBHOOKS, webhooks.webhooks_process),
     bind(REFRESH_SUPPLY, supply.supply_refresh),
+    bind(PROCESS_IMPORTS, imports.imports_process),
+    bind(NUMBER_CHANGES, feed.changes_number),
     bind(SWEEP, work.work_sweep),
     bind(PURGE, work.work_purge),
 )

@@ -68,6 +68,8 @@ _KINDS: Final[tuple[tuple[type[Exception], int, str, str], ...]] = (
     (errors.CursorExpired, 400, "cursor-expired", "Cursor expired"),
     (errors.InvalidCursor, 400, "invalid-cursor", "Invalid cursor"),
     (errors.NotFound, 404, "not-found", "Not found"),
+    (errors.PositionGone, 410, "position-gone", "Position gone"),
+    (errors.TooLarge, 413, "too-large", "Content too large"),
     (errors.IdempotencyInProgress, 409, "request-in-progress", "Request in progress"),
     (errors.IdempotencyMismatch, 422, "idempotency-key-reused", "Idempotency key reused"),
     (errors.Conflict, 409, "conflict", "Conflict"),

@@ -6,6 +6,8 @@ FarmLokalError
 │   │   ├── InvalidCursor       altered, foreign to this query, or malformed
 │   │   └── CursorExpired       the search it belongs to is gone; start again
 │   ├── NotFound                no such thing, or no longer
+│   ├── PositionGone            what came after this position is no longer kept; start anew
+│   ├── TooLarge                more than a setting allows
 │   ├── Conflict                the state of things forbids it (duplicate, still in use)
 │   ├── PreconditionFailed      the thing changed since the caller last saw it
 │   ├── IdempotencyMismatch     the same key came with another request
@@ -56,9 +58,11 @@ __all__ = [
     "PartnerRefused",
     "PartnerThrottled",
     "PartnerUnavailable",
+    "PositionGone",
     "PreconditionFailed",
     "ProviderUnavailable",
     "QueryTooExpensive",
+    "TooLarge",
     "Unavailable",
 ]
 
@@ -107,6 +111,14 @@ class CursorExpired(InvalidInput):
 
 class NotFound(ClientFault):
     """There is no such thing, or there no longer is."""
+
+
+class PositionGone(ClientFault):
+    """What came after the caller's position is no longer kept; the text says how to start anew."""
+
+
+class TooLarge(ClientFault):
+    """The request brings more than a setting allows; the text names the bound."""
 
 
 class Conflict(ClientFault):

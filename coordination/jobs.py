@@ -21,6 +21,8 @@ from coordination.settings import Settings
 __all__ = [
     "ALL_JOBS",
     "APPLY_OUTBOX",
+    "NUMBER_CHANGES",
+    "PROCESS_IMPORTS",
     "PROCESS_WEBHOOKS",
     "PURGE",
     "REFRESH_SUPPLY",
@@ -28,6 +30,8 @@ __all__ = [
     "WARM_CACHE",
     "ApplyOutbox",
     "Job",
+    "NumberChanges",
+    "ProcessImports",
     "ProcessWebhooks",
     "Purge",
     "RefreshSupply",
@@ -94,6 +98,16 @@ class RefreshSupply:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessImports:
+    """Work on whatever chunks and imports are due."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberChanges:
+    """Give committed changes their place in the feed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """Find durable work that is due or whose lease ran out, and hint it."""
 
@@ -107,6 +121,8 @@ APPLY_OUTBOX: Final = Job("outbox.apply", ApplyOutbox)
 WARM_CACHE: Final = Job("cache.warm", WarmCache)
 PROCESS_WEBHOOKS: Final = Job("webhooks.process", ProcessWebhooks)
 REFRESH_SUPPLY: Final = Job("supply.refresh", RefreshSupply)
+PROCESS_IMPORTS: Final = Job("imports.process", ProcessImports)
+NUMBER_CHANGES: Final = Job("changes.number", NumberChanges)
 SWEEP: Final = Job("work.sweep", Sweep)
 PURGE: Final = Job("work.purge", Purge, time_limit_ms=300_000)
 ALL_JOBS: Final[tuple[Job[Any], ...]] = (
@@ -114,6 +130,8 @@ ALL_JOBS: Final[tuple[Job[Any], ...]] = (
     WARM_CACHE,
     PROCESS_WEBHOOKS,
     REFRESH_SUPPLY,
+    PROCESS_IMPORTS,
+    NUMBER_CHANGES,
     SWEEP,
     PURGE,
 )

@@ -149,6 +149,34 @@ class Settings(BaseSettings):
     supply_refresh_lease_ms: Millis = 15_000
     """How long an asked-for refresh is awaited before it is asked for again."""
 
+    # Imports
+    import_max_bytes: Annotated[int, Field(ge=1_024, le=2**40)] = 1_073_741_824
+    """Of an upload, as it is sent and as it is after decompressing."""
+    import_max_record_bytes: Annotated[int, Field(ge=1_024, le=8_388_608)] = 262_144
+    import_max_expansion: Annotated[int, Field(ge=2, le=1_032)] = 200
+    """How many times its size a compressed upload may unfold to."""
+    import_idle_timeout_s: Seconds = 30
+    """An upload that sends nothing for this long is given up."""
+    import_chunk_rows: Annotated[int, Field(ge=1, le=5_000)] = 500
+    import_chunk_bytes: Annotated[int, Field(ge=1_024, le=8_388_608)] = 1_048_576
+    """A chunk is full when either is reached."""
+    import_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
+    """Chunks that a worker process works on at once."""
+    import_lease_s: Seconds = 30
+    import_max_attempts: Annotated[int, Field(ge=1, le=100)] = 8
+    import_backoff_first_ms: Millis = 500
+    import_backoff_most_ms: Millis = 60_000
+    import_faults_kept: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    """Of one import; all are counted."""
+
+    # Change feed
+    changes_poll_ms: Annotated[int, Field(ge=10, le=10_000)] = 200
+    """How often a process with waiting followers looks for changes."""
+    changes_wait_most_s: Annotated[int, Field(ge=0, le=300)] = 25
+    """Must stay below REQUEST_TIMEOUT_S."""
+    changes_batch: Annotated[int, Field(ge=1, le=10_000)] = 1_000
+    """Changes numbered in one transaction."""
+
     # Work
     idempotency_ttl_s: Seconds = 86_400
     idempotency_lease_s: Seconds = 30
@@ -161,6 +189,8 @@ class Settings(BaseSettings):
     sweep_queue_limit: Annotated[int, Field(ge=1)] = 100
     retention_outbox_s: Seconds = 86_400
     retention_changes_s: Seconds = 7 * 86_400
+    """Numbered changes; a follower that was away for longer starts anew."""
+    retention_imports_s: LongSeconds = 30 * 86_400
     retention_webhook_payloads_s: Seconds = 7 * 86_400
     """Payloads of finished webhook events; dead and parked ones wait for an operator."""
     retention_webhook_keys_s: LongSeconds = 90 * 86_400
@@ -240,6 +270,10 @@ class Settings(BaseSettings):
                 raise ValueError(f"{name} must be set in production")
         if self.retention_webhook_payloads_s > self.retention_webhook_keys_s:
             raise ValueError("RETENTION_WEBHOOK_KEYS_S must not be below the payloads' retention")
+        if self.changes_wait_most_s >= self.request_timeout_s:
+            raise ValueError("CHANGES_WAIT_MOST_S must be below REQUEST_TIMEOUT_S")
+        if self.import_max_record_bytes > self.import_chunk_bytes:
+            raise ValueError("IMPORT_MAX_RECORD_BYTES must not exceed IMPORT_CHUNK_BYTES")
         if self.webhook_max_bytes > self.request_max_bytes:
             raise ValueError("WEBHOOK_MAX_BYTES must not exceed REQUEST_MAX_BYTES")
         if self.oauth_fetch_timeout_ms + 2 * self.lock_timeout_ms > self.oauth_lock_ms:

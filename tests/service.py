@@ -20,7 +20,8 @@ from tests.polling import DeadlinePassedError, eventually
 
 __all__ = ["READY_DEADLINE_S", "NotReadyError", "Service"]
 
-READY_DEADLINE_S = 30.0
+# A bound for a machine that is busy with other tests, not an expectation.
+READY_DEADLINE_S = 60.0
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
 _STOP_DEADLINE_S = 40.0

@@ -290,7 +290,8 @@ def _list(
     if news.stock is not None or verdict is not DONE or after.product is None:
         return after, verdict
     # Nothing was said of the stock, so news of it that are older than the list still count.
-    marks = {facet: mark for facet, mark in after.marks.items() if facet is not Facet.STOCK}
+    marks = dict(after.marks)
+    del marks[Facet.STOCK]
     if Facet.STOCK in entity.marks:
         marks[Facet.STOCK] = entity.marks[Facet.STOCK]
     left = entity.kept_value(Facet.STOCK) if held is None else held.stock

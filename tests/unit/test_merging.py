@@ -218,7 +218,9 @@ def test_an_upsert_waits_for_its_category_unless_overtaken() -> None:
     [upserted(id_=UUID(int=9)), Deleted(UUID(int=9)), StockSet(1, UUID(int=9)),
      PriceSet(Price(2, "USD"), UUID(int=9))],
 )  # fmt: skip
-def test_an_id_must_be_that_of_the_product_named(news: News) -> None:
+def test_an_id_must_be_that_of_the_product_named(
+    news: Upserted | Deleted | StockSet | PriceSet,
+) -> None:
     """A partner that mixed up its products must not change the wrong one."""
     entity, step = one(Entity(), report(1, upserted()))
     assert step.after is not None

@@ -1,0 +1,5 @@
+"""The change feed: every change of a product in one total order, for mirrors and search indexes.
+
+Writers leave changes without a number; ``numbering`` is the one sequencer, ``following`` what
+followers read.
+"""
