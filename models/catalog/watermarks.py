@@ -49,6 +49,12 @@ class Mark:
 Marks = Mapping[tuple[str, Facet], Mark]
 """Marks by entity and facet."""
 
+_FACETS: Final = tuple(Facet)
+_EVERY: Final = "all"
+"""The facet of a row that stands for all of them: a facet's mark is the newer of its own row and
+this one. Whoever creates, deletes or imports says everything at once, and writes one row, not four.
+"""
+
 NEVER: Final = Mark(datetime(1000, 1, 1, tzinfo=UTC), "")
 """Older than anything: the earliest time MySQL promises to store."""
 
@@ -83,11 +89,7 @@ async def advance(
 
 async def advance_all(db: Database, conn: Connection, marks: Marks) -> None:
     """The same for several entities, each facet by its own mark, in one statement."""
-    # A fixed order of rows keeps two writers of one entity from deadlocking.
-    rows = [
-        (entity, facet.value, to_column(mark.occurred_at), mark.event_id)
-        for (entity, facet), mark in sorted(marks.items(), key=lambda item: item[0])
-    ]
+    rows = _rows(marks)
     if not rows:
         return
     new_time = db.dialect.inserted.format("occurred_at")
@@ -107,15 +109,40 @@ async def advance_all(db: Database, conn: Connection, marks: Marks) -> None:
     )
 
 
+def _rows(marks: Marks) -> list[tuple[str, str, str, str]]:
+    """The rows to write: one for an entity of which every facet was said at once.
+
+    In a fixed order, which keeps two writers of one entity from deadlocking.
+    """
+    by_entity: dict[str, dict[Facet, Mark]] = {}
+    for (entity, facet), mark in marks.items():
+        by_entity.setdefault(entity, {})[facet] = mark
+    columns: dict[datetime, str] = {}
+    rows = []
+    for entity in sorted(by_entity):
+        told = by_entity[entity]
+        distinct = set(told.values())
+        if len(told) == len(_FACETS) and len(distinct) == 1:
+            named = [(_EVERY, distinct.pop())]
+        else:
+            named = sorted((facet.value, mark) for facet, mark in told.items())
+        for name, mark in named:
+            moment = columns.get(mark.occurred_at)
+            if moment is None:
+                moment = columns[mark.occurred_at] = to_column(mark.occurred_at)
+            rows.append((entity, name, moment, mark.event_id))
+    return rows
+
+
 async def hold_existence(db: Database, conn: Connection, entities: Collection[str]) -> None:
     """Keep other writers of these entities out until the transaction ends.
 
-    For entities without a row of their own to lock: the watermark of their existence is locked, and
-    made with ``NEVER`` where there is none.
+    For entities without a row of their own to lock: the watermark of all their facets is locked,
+    and made with ``NEVER`` where there is none.
     """
     if not entities:
         return
-    row = [Facet.EXISTENCE.value, to_column(NEVER.occurred_at), NEVER.event_id]
+    row = [_EVERY, to_column(NEVER.occurred_at), NEVER.event_id]
     await db.execute(
         "INSERT INTO entity_watermarks (entity, facet, occurred_at, event_id) VALUES "
         + ", ".join(["(%s, %s, %s, %s)"] * len(entities))
@@ -126,10 +153,13 @@ async def hold_existence(db: Database, conn: Connection, entities: Collection[st
     )
 
 
-async def read(db: Database, conn: Connection, entities: Collection[str]) -> Marks:
-    """What is held of these entities. Lock the entities themselves first."""
+async def read(
+    db: Database, conn: Connection, entities: Collection[str]
+) -> dict[str, dict[Facet, Mark]]:
+    """What is held of these entities, by entity; nothing is left out. Lock the entities first."""
+    held: dict[str, dict[Facet, Mark]] = {entity: {} for entity in entities}
     if not entities:
-        return {}
+        return held
     rows = await db.fetch(
         "SELECT entity, facet, occurred_at, event_id FROM entity_watermarks"
         f" WHERE entity IN ({', '.join(['%s'] * len(entities))})",
@@ -137,9 +167,13 @@ async def read(db: Database, conn: Connection, entities: Collection[str]) -> Mar
         purpose="watermark_read",
         conn=conn,
     )
-    return {
-        (str(row["entity"]), Facet(row["facet"])): Mark(
-            from_column(row["occurred_at"]), str(row["event_id"])
-        )
-        for row in rows
-    }
+    for row in rows:
+        mark = Mark(from_column(row["occurred_at"]), str(row["event_id"]))
+        if mark == NEVER:
+            continue  # a mere lock
+        known = held[str(row["entity"])]
+        facets = _FACETS if row["facet"] == _EVERY else (Facet(row["facet"]),)
+        for facet in facets:
+            if facet not in known or known[facet] < mark:
+                known[facet] = mark
+    return held

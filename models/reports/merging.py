@@ -202,6 +202,7 @@ class Folded:
 _NOT_ITS_ID: Final = dead(DeadReason.INVALID, "/data/id: is not the id of this farm's sku")
 _NO_PRODUCT: Final = unknown("there is no such product")
 _NO_CATEGORY: Final = unknown("there is no such category")
+_FACETS: Final = tuple(Facet)
 _NOTHING_SAID: Final = Content("", "", 0, DEFAULT_UNIT, "{}")
 
 
@@ -251,7 +252,7 @@ def _upsert(
         return entity, _NOT_ITS_ID
     if news.content is None:
         return entity, _NO_CATEGORY
-    new = {facet for facet in Facet if entity.is_news(facet, mark)}
+    new = [facet for facet in _FACETS if entity.is_news(facet, mark)]
     if held is None:
         price, stock = entity.kept_value(Facet.PRICE), entity.kept_value(Facet.STOCK)
         product = Product(
@@ -305,7 +306,9 @@ def _delete(entity: Entity, mark: Mark, news: Deleted) -> tuple[Entity, Verdict]
     held = entity.product
     if news.id is not None and held is not None and held.id != news.id:
         return entity, _NOT_ITS_ID
-    marks = {facet: mark if entity.is_news(facet, mark) else entity.marks[facet] for facet in Facet}
+    marks = {
+        facet: mark if entity.is_news(facet, mark) else entity.marks[facet] for facet in _FACETS
+    }
     kept: dict[Facet, Kept] = {}
     for facet in (Facet.PRICE, Facet.STOCK):
         if marks[facet] == mark:

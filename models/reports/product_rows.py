@@ -15,7 +15,7 @@ from uuid import UUID
 import orjson
 
 from models.catalog import watermarks
-from models.catalog.watermarks import Facet, product_entity
+from models.catalog.watermarks import product_entity
 from models.database import Connection, Database, Row
 from models.reports import kept_values
 from models.reports.merging import Content, Entity, Price, Product
@@ -67,7 +67,7 @@ async def load(
         row = rows.get(key)
         entities[key] = Entity(
             None if row is None else _product(row),
-            {facet: marks[name, facet] for facet in Facet if (name, facet) in marks},
+            marks[name],
             kept.get(name, {}),
         )
     versions = {UUID(bytes=bytes(row["id"])): int(row["version"]) for row in rows.values()}

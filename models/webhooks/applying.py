@@ -7,23 +7,18 @@ decides nothing about leases or what to do when a batch fails.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Final, TypeVar
 
 from models import outbox
 from models.catalog import voiding
 from models.catalog.changes import Change
-from models.database import DuplicateKey, ForeignKey, retrying
+from models.reports.repeating import repeating
 from models.resources import Resources
 from models.webhooks import settling
 from models.webhooks.claims import Claimed
 from models.webhooks.effects import read_events, work_out
 
-__all__ = ["apply", "repeating"]
-
-T = TypeVar("T")
-_ATTEMPTS: Final = 4
+__all__ = ["apply"]
 
 
 async def apply(resources: Resources, claimed: Claimed) -> settling.Verdicts:
@@ -49,13 +44,3 @@ async def apply(resources: Resources, claimed: Claimed) -> settling.Verdicts:
     for row_id, change in rows:
         await voiding.announce(resources, row_id, change)
     return verdicts
-
-
-async def repeating(unit: Callable[[], Awaitable[T]]) -> T:
-    """Run a unit again after a deadlock, and when another writer made or deleted what it needs."""
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return await retrying(unit)
-        except (DuplicateKey, ForeignKey):
-            continue
-    return await retrying(unit)

@@ -113,7 +113,7 @@ async def _edit_farm(
 
 
 async def _is_news(db: Database, conn: Connection, entity: str, mark: Mark) -> bool:
-    held = (await watermarks.read(db, conn, [entity])).get((entity, Facet.CONTENT))
+    held = (await watermarks.read(db, conn, [entity]))[entity].get(Facet.CONTENT)
     return held is None or mark > held
 
 

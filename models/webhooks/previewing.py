@@ -13,8 +13,8 @@ from models.database import Database
 from models.fields import from_column
 from models.reports.merging import Product, Verdict
 from models.reports.product_rows import ProductKey
+from models.reports.repeating import repeating
 from models.resources import Resources
-from models.webhooks.applying import repeating
 from models.webhooks.claims import COLUMNS, Event, event_of
 from models.webhooks.effects import Reading, Worked, read_events, work_out
 

@@ -290,7 +290,7 @@ async def test_a_write_that_waited_is_as_new_as_its_lock(on_server: Resources) -
     await patch
     async with db.transaction() as conn:
         marks = await watermarks.read(db, conn, [entity])
-    assert marks[entity, Facet.STOCK] > Mark(now, "told")
+    assert marks[entity][Facet.STOCK] > Mark(now, "told")
 
 
 async def test_creating_by_api_and_by_webhook_at_once_makes_one_product(
