@@ -1,4 +1,4 @@
-"""The catalogue's jobs: make void what committed changes show in, and warm what is in use.
+"""The catalogue's jobs: void what committed changes show in, warm what is in use, number changes.
 
 Voiding repeats what the writer already tried; it is idempotent. Warming may be lost: it only saves
 the next reader a wait, so it never makes a job fail.
@@ -17,6 +17,7 @@ from models import outbox
 from models.catalog.query import ListQuery
 from models.catalog.voiding import void
 from models.catalog.warming import warm_default_lists, warm_lists, warm_products
+from models.feed.numbering import number_changes
 from models.resources import Resources
 
 __all__ = ["apply_outbox", "cache_warm", "outbox_apply"]
@@ -25,8 +26,9 @@ _log = logging.getLogger(__name__)
 
 
 async def outbox_apply(opened: Opened, hint: ApplyOutbox) -> None:
-    """The actor of ``outbox.apply``."""
+    """The actor of ``outbox.apply``, which every write of products hints."""
     await apply_outbox(opened.resources, hint)
+    await number_changes(opened.resources)
 
 
 async def cache_warm(opened: Opened, hint: WarmCache) -> None:

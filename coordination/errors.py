@@ -97,8 +97,10 @@ class InvalidInput(ClientFault):
 class InvalidCursor(InvalidInput):
     """The cursor was altered, belongs to another query, or never was one."""
 
-    def __init__(self, detail: str = "is not a cursor of this query") -> None:
-        super().__init__([FieldError("parameter", "cursor", detail)])
+    def __init__(
+        self, detail: str = "is not a cursor of this query", parameter: str = "cursor"
+    ) -> None:
+        super().__init__([FieldError("parameter", parameter, detail)])
 
 
 class CursorExpired(InvalidInput):

@@ -1,5 +1,5 @@
 """The change feed: every change of a product in one total order, for mirrors and search indexes.
 
 Writers leave changes without a number; ``numbering`` is the one sequencer, ``following`` what
-followers read.
+followers read, ``watching`` where they wait, ``retention`` what takes the oldest away.
 """

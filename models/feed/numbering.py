@@ -1,18 +1,148 @@
-"""The sequencer: gives committed changes their place in the feed."""
+"""The sequencer: gives committed changes their place in the feed.
+
+Writers leave ``seq`` NULL, because a number taken inside a transaction says nothing of the order in
+which transactions commit: a follower that had read number 8 would never look for 7 again, which
+commits a moment later. So numbers are given afterwards, by one sequencer at a time, which holds the
+row of ``feed_position`` and numbers what it finds committed.
+
+*Nothing is skipped.* What is to be numbered is found by ``seq IS NULL``, never by a position: a
+change that commits late, under an id long passed, is found then and gets the next number. Numbers
+are consecutive from 1, and a follower sees a number only once everything below it is committed,
+because they commit together, in the order of the lock.
+
+*Each product's changes keep the order of their commits.* A writer inserts a change only while it
+holds what the product's other writers need first: the product's row, for one that is to be created
+its unique key, and for reported ones the watermark of its existence as well. So the second writer
+inserts after the first has committed, and draws the higher id (one primary server: its counter only
+grows). A look that finds the second therefore finds the first too, with the lower id, or finds it
+numbered; and a look takes the lowest ids first. Ids of different products say nothing of their
+commits, and the feed promises nothing there but that everybody sees the same order.
+
+READ COMMITTED, so that the look, the first read after the lock, sees what was committed while the
+lock was awaited, and so that no gap is locked that writers insert into.
+"""
 
 from __future__ import annotations
 
-from models.database import Database
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from coordination.metrics import CHANGES_NUMBERED
+from models.database import Connection, Database, retrying
+from models.feed.position import lock_position
 from models.resources import Resources
 
 __all__ = ["count_unnumbered", "number_changes"]
 
+_PURPOSE: Final = "changes_number"
+# Every row is compared with the runs of its statement one by one.
+_RUNS_PER_STATEMENT: Final = 100
+
 
 async def number_changes(resources: Resources) -> int:
-    """Number what is committed by now; returns how many changes were."""
-    raise NotImplementedError
+    """Number what is committed by now; returns how many changes were.
+
+    Cheap to call after every write, from any number of workers: a process makes one pass at a time
+    (``Passes``), and where nothing waits it takes no lock. Processes wait for each other at the
+    lock. To pass on instead, because somebody numbers already, would be wrong: that one may have
+    looked before our change was committed, and the change would wait for the next sweep.
+
+    Raises ``DatabaseUnavailable``; what is left, the sweep finds.
+    """
+    return await resources.numbering.join(partial(_number_all, resources.db))
 
 
 async def count_unnumbered(db: Database, limit: int) -> int:
     """How many changes wait for their number, counted no further than ``limit``."""
-    raise NotImplementedError
+    rows = await db.fetch(
+        f"""SELECT COUNT(*) AS waiting FROM (
+              SELECT id FROM product_changes {_by_seq(db)} WHERE seq IS NULL LIMIT %s
+            ) AS found""",
+        [limit],
+        purpose=_PURPOSE,
+    )
+    return int(rows[0]["waiting"])
+
+
+async def _number_all(db: Database) -> int:
+    numbered = 0
+    # The first look is without a lock: on SQLite that would be the lock of all writers.
+    while await count_unnumbered(db, 1):
+        count = await retrying(partial(_number_batch, db))
+        numbered += count
+        CHANGES_NUMBERED.inc(count)
+        if count < db.settings.changes_batch:
+            break
+    return numbered
+
+
+async def _number_batch(db: Database) -> int:
+    """Number up to ``CHANGES_BATCH`` changes in one transaction; returns how many."""
+    async with db.transaction(read_committed=True) as conn:
+        feed = await lock_position(db, conn)
+        found = await db.fetch(
+            f"""SELECT id FROM product_changes {_by_seq(db)}
+                WHERE seq IS NULL ORDER BY id LIMIT %s""",
+            [db.settings.changes_batch],
+            purpose=_PURPOSE,
+            conn=conn,
+        )
+        ids = [int(row["id"]) for row in found]
+        if ids:
+            await _assign(db, conn, ids, feed.position)
+            await db.execute(
+                "UPDATE feed_position SET position = %s WHERE id = 1",
+                [feed.position + len(ids)],
+                purpose=_PURPOSE,
+                conn=conn,
+            )
+    return len(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Consecutive ids; ``id + offset`` is the number of each."""
+
+    first: int
+    last: int
+    offset: int
+
+
+async def _assign(db: Database, conn: Connection, ids: Sequence[int], position: int) -> None:
+    """Number these rows, sorted by id, from ``position + 1``: one statement for many runs of ids.
+
+    Point look-ups on the primary key: it touches exactly the rows that were read, and never waits
+    at one that some writer has not committed.
+    """
+    by_id = "" if db.dialect.is_sqlite else db.dialect.index_hint.format("PRIMARY")
+    every = list(_runs(ids, position))
+    for start in range(0, len(every), _RUNS_PER_STATEMENT):
+        runs = every[start : start + _RUNS_PER_STATEMENT]
+        cases = " ".join(["WHEN id <= %s THEN id + %s"] * len(runs))
+        named = [row_id for run in runs for row_id in range(run.first, run.last + 1)]
+        await db.execute(
+            f"""UPDATE product_changes {by_id} SET seq = CASE {cases} END
+                WHERE id IN ({", ".join(["%s"] * len(named))})""",
+            [*(value for run in runs for value in (run.last, run.offset)), *named],
+            purpose=_PURPOSE,
+            conn=conn,
+        )
+
+
+def _runs(ids: Sequence[int], position: int) -> Iterator[_Run]:
+    first = previous = ids[0]
+    number = position + 1
+    for row_id in ids[1:]:
+        if row_id != previous + 1:
+            yield _Run(first, previous, number - first)
+            number += previous - first + 1
+            first = row_id
+        previous = row_id
+    yield _Run(first, previous, number - first)
+
+
+def _by_seq(db: Database) -> str:
+    # SQLite's index of the unique column has no name that could be asked for.
+    return "" if db.dialect.is_sqlite else db.dialect.index_hint.format("uq_product_changes_seq")

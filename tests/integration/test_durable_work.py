@@ -239,11 +239,12 @@ async def test_purging_spares_a_running_idempotency_key_and_fresh_ones(db: Datab
 
 
 async def test_purging_deletes_old_changes(db: Database) -> None:
-    for created in (LONG_AGO, LONG_AGO, LONG_AGO, None):
+    for number, created in enumerate((LONG_AGO, LONG_AGO, LONG_AGO, None), start=1):
         await db.execute(
-            f"""INSERT INTO product_changes (product_id, farm_id, sku, kind, version, created_at)
-                VALUES (%s, 1, 's', 'updated', 1, COALESCE(%s, {db.dialect.now}))""",
-            [uuid4().bytes, created],
+            f"""INSERT INTO product_changes
+                  (seq, product_id, farm_id, sku, kind, version, created_at)
+                VALUES (%s, %s, 1, 's', 'updated', 1, COALESCE(%s, {db.dialect.now}))""",
+            [number, uuid4().bytes, created],
             purpose="test",
         )
     assert (await retention.purge_all(db))["product_changes"] == 3
