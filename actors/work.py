@@ -11,10 +11,20 @@ import redis.asyncio as aioredis
 
 from actors.resources import Opened
 from coordination import keys
-from coordination.jobs import APPLY_OUTBOX, PROCESS_WEBHOOKS, Job, Purge, Sweep
+from coordination.jobs import (
+    APPLY_OUTBOX,
+    NUMBER_CHANGES,
+    PROCESS_IMPORTS,
+    PROCESS_WEBHOOKS,
+    Job,
+    Purge,
+    Sweep,
+)
 from coordination.settings import Settings
 from models import outbox, retention
 from models.database import Database
+from models.feed.numbering import count_unnumbered
+from models.imports import processing
 from models.resources import Resources
 from models.webhooks import claims
 from models.webhooks.parking import take_up_parked
@@ -34,9 +44,13 @@ class Family:
     """Counts no further than it is told."""
 
 
+# Whoever takes a hint goes on with whatever is due for a while.
+_CHUNKS_A_HINT: Final = 20
 FAMILIES: Final = (
     Family(APPLY_OUTBOX, lambda settings: settings.outbox_batch, outbox.count_due),
     Family(PROCESS_WEBHOOKS, lambda settings: settings.webhook_batch, claims.count_due),
+    Family(PROCESS_IMPORTS, lambda _: _CHUNKS_A_HINT, processing.count_due),
+    Family(NUMBER_CHANGES, lambda settings: settings.changes_batch, count_unnumbered),
 )
 
 

@@ -12,10 +12,12 @@ from sanic.config import Config
 from sanic.exceptions import BadRequest
 
 from api import health, metrics
-from api.catalog import availability, categories, farms, products
+from api.catalog import availability, categories, changes, farms, products
 from api.context import Web
 from api.endpoint import Limited, Route, serve, serve_fault
+from api.imports import faults, jobs, uploading
 from api.openapi import pages
+from api.unread import answer_first, receive_rest
 from api.webhooks import events, receiving
 from coordination.settings import Settings
 
@@ -24,8 +26,12 @@ __all__ = ["ROUTES", "create_app"]
 ROUTES: Final[tuple[Route, ...]] = (
     *products.ROUTES,
     *availability.ROUTES,
+    *changes.ROUTES,
     *categories.ROUTES,
     *farms.ROUTES,
+    *uploading.ROUTES,
+    *jobs.ROUTES,
+    *faults.ROUTES,
     *events.ROUTES,
     *receiving.ROUTES,
     Route("GET", "/health/live", health.live, limited=Limited.NEVER),
@@ -86,9 +92,19 @@ class _Request(Request):
 
 def _handler(
     web: Web, routes: dict[str, Route]
-) -> Callable[..., Coroutine[Any, Any, HTTPResponse]]:
-    async def handle(request: Request, **values: Any) -> HTTPResponse:
-        return await serve(web, routes[request.method], request, values)
+) -> Callable[..., Coroutine[Any, Any, HTTPResponse | None]]:
+    most_bytes = web.settings.request_max_bytes
+    # Sanic knows streamed paths only: the other methods of such a path want their bodies whole.
+    is_streamed = any(route.is_streamed for route in routes.values())
+
+    async def handle(request: Request, **values: Any) -> HTTPResponse | None:
+        route = routes[request.method]
+        if is_streamed and not route.is_streamed:
+            await receive_rest(request, most_bytes)
+        response = await serve(web, route, request, values)
+        if is_streamed and await answer_first(request, response, most_bytes):
+            return None
+        return response
 
     return handle
 

@@ -14,6 +14,7 @@ from coordination.sealing import Sealer
 from coordination.settings import Settings
 from models.api_key_cache import VerifiedKeys
 from models.api_keys import ApiKeyInfo
+from models.feed.watching import Watch
 from models.partners.directory import PartnerDirectory
 from models.resources import Resources
 from models.webhooks.intake import Intake
@@ -40,6 +41,7 @@ class Web:
     partners: PartnerDirectory
     intake: Intake
     penalties: PenaltyBox
+    watch: Watch
 
 
 @dataclass(slots=True)

@@ -26,6 +26,7 @@ from coordination.jobs import open_broker
 from coordination.sealing import Sealer
 from coordination.settings import Settings
 from models.api_key_cache import VerifiedKeys
+from models.feed.watching import Watch
 from models.partners.directory import PartnerDirectory
 from models.resources import open_resources
 from models.webhooks.intake import Intake
@@ -53,11 +54,13 @@ async def open_web(settings: Settings) -> Web:
         partners=PartnerDirectory(resources.db, sealer),
         intake=Intake(resources),
         penalties=PenaltyBox(),
+        watch=Watch(resources.db),
     )
 
 
 async def close_web(web: Web) -> None:
     """Close what ``open_web`` opened. May be called twice."""
+    await web.watch.close()
     await web.intake.close()
     await web.partners.close()
     await web.resources.close()
@@ -94,6 +97,7 @@ async def _observe(web: Web) -> None:
 async def _drain(web: Web, app: Sanic[Any, Any], door: Door) -> None:
     settings = web.settings
     web.readiness.draining = True
+    web.watch.release()
     _log.info("Web draining", extra={"delay_ms": settings.drain_delay_ms})
     await asyncio.sleep(settings.drain_delay_ms / 1000)
     await door.close()

@@ -96,6 +96,12 @@ WEBHOOK_EVENT_AGE = Histogram(
 WEBHOOK_BATCH_DURATION = Histogram(
     "webhook_batch_duration_seconds", "Applying one claimed batch of events.", buckets=_FAST
 )
+CHANGES_NUMBERED = Counter("changes_numbered_total", "Changes that got their place in the feed.")
+CHANGES_FOLLOWERS_WAITING = Gauge(
+    "changes_followers_waiting",
+    "Requests to the change feed that wait for news.",
+    multiprocess_mode="livesum",
+)
 SCHEDULER_LEADER = Gauge(
     "scheduler_leader", "1 in the process that holds the lease.", multiprocess_mode="livesum"
 )
@@ -178,6 +184,17 @@ BREAKER_FAULTS = Counter(
     "Questions to the fleet's circuits that got no answer, by operation and reason.",
     ["operation", "reason"],
 )
+IMPORT_ROWS = Counter(
+    "import_rows_total", "Rows of imports, by what became of them.", ["outcome"]
+)
+"""checked, invalid, created, updated, unchanged, superseded or failed."""
+IMPORT_CHUNK_DURATION = Histogram(
+    "import_chunk_duration_seconds",
+    "Checking or applying one chunk of an import.",
+    ["phase"],
+    buckets=(*_FAST, 30.0),
+)
+IMPORTS_ENDED = Counter("imports_ended_total", "Imports that are over, by stage.", ["stage"])
 AVAILABILITY_ANSWERS = Counter(
     "availability_answers_total", "Answers about availability by source.", ["source"]
 )

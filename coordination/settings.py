@@ -163,7 +163,7 @@ class Settings(BaseSettings):
     import_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
     """Chunks that a worker process works on at once."""
     import_lease_s: Seconds = 30
-    import_max_attempts: Annotated[int, Field(ge=1, le=100)] = 8
+    import_max_attempts: Annotated[int, Field(ge=1, le=100)] = 15
     import_backoff_first_ms: Millis = 500
     import_backoff_most_ms: Millis = 60_000
     import_faults_kept: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000

@@ -29,7 +29,7 @@ from coordination.errors import (
 )
 from models.database import Connection, Database, DuplicateKey, Row, retrying
 
-__all__ = ["Begun", "Replay", "abandon", "begin", "digest_of", "finish", "parse_key"]
+__all__ = ["Begun", "Replay", "abandon", "begin", "digest_of", "finish", "parse_key", "renew"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ _QUOTED: Final = re.compile(r'"((?:[\x21\x23-\x5b\x5d-\x7e]|\\["\\])+)"')
 _BARE: Final = re.compile(r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]+")
 _LOOKS: Final = 5
 _RUNNING: Final = "The first request with this Idempotency-Key is still running."
+_TAKEN_OVER: Final = "Another request has taken over this Idempotency-Key."
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,30 @@ async def begin(db: Database, owner_id: int, key: str, request_digest: bytes) ->
     raise IdempotencyInProgress(_RUNNING)
 
 
+async def renew(db: Database, begun: Begun) -> None:
+    """Let the lease run anew from now, for a request that takes longer than one.
+
+    Raises ``LeaseLost`` when the key is no longer this request's, ``DatabaseUnavailable``.
+    """
+
+    async def unit() -> int:
+        return await db.execute(
+            f"""UPDATE idempotency_keys SET lease_until = {db.dialect.now_plus_us.format("%s")}
+                WHERE owner_id = %s AND idempotency_key = %s AND lease_token = %s
+                  AND state = 'running'""",
+            [
+                db.settings.idempotency_lease_s * 1_000_000,
+                begun.owner_id,
+                begun.key,
+                begun.lease_token,
+            ],
+            purpose="idempotency_renew",
+        )
+
+    if await retrying(unit) != 1:
+        raise LeaseLost(_TAKEN_OVER)
+
+
 async def finish(
     db: Database,
     conn: Connection | None,
@@ -133,7 +158,7 @@ async def finish(
         conn=conn,
     )
     if stored != 1:
-        raise LeaseLost("Another request has taken over this Idempotency-Key.")
+        raise LeaseLost(_TAKEN_OVER)
 
 
 async def abandon(db: Database, begun: Begun) -> None:
@@ -207,13 +232,14 @@ async def _insert(db: Database, begun: Begun, request_digest: bytes) -> bool:
 
 
 async def _take_over(db: Database, begun: Begun, request_digest: bytes, seen: Row) -> bool:
-    """Make the key this request's, if it still is as it was seen."""
+    """Make the key this request's, if it still is as it was seen and was not renewed since."""
     now, lease_until = db.dialect.now, db.dialect.now_plus_us.format("%s")
     taken = await db.execute(
         f"""UPDATE idempotency_keys SET request_digest = %s, state = 'running', lease_token = %s,
               lease_until = {lease_until}, status = NULL, headers = NULL, body = NULL,
               created_at = {now}
-            WHERE id = %s AND lease_token = %s AND state = %s""",
+            WHERE id = %s AND lease_token = %s AND state = %s
+              AND (state <> 'running' OR lease_until <= {now})""",
         [
             request_digest,
             begun.lease_token,

@@ -35,7 +35,11 @@ class ReleasingTransactionContext(TransactionContextPooled):
     async def __aenter__(self) -> TransactionalDBClient:
         await self.ensure_connection()
         pool = self.client._parent._pool
-        connection = self.client._connection = await pool.acquire()
+        try:
+            connection = self.client._connection = await pool.acquire()
+        except errors.Error as fault:
+            # It had no connection left, and the server takes no new one.
+            raise DBConnectionError(fault) from fault
         try:
             if self.read_committed:
                 # For the next transaction of this connection only.

@@ -14,6 +14,7 @@ from coordination.rate_limit import RateLimiter
 from coordination.settings import Settings
 from models.catalog.slug_memory import SlugMemory
 from models.database import Database, open_database
+from models.feed.passes import Passes
 from models.webhooks.gate import Gate
 
 __all__ = ["Resources", "open_resources"]
@@ -36,6 +37,10 @@ class Resources:
     """Voidings under way, which outlive the requests that caused them."""
     webhook_gate: Gate = field(default_factory=Gate)
     """Through which this process's batches of webhook events pass."""
+    numbering: Passes = field(default_factory=Passes)
+    """Through which this process numbers changes."""
+    import_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    """Places for those of this process who work on imports."""
 
     def observe_pools(self) -> None:
         """Bring the gauges of this process's connection pools up to date."""
@@ -64,4 +69,5 @@ async def open_resources(settings: Settings, broker: Enqueues) -> Resources:
         limiter=RateLimiter(plane),
         hints=hints,
         slugs=SlugMemory(),
+        import_gate=asyncio.Semaphore(settings.import_concurrency),
     )

@@ -10,9 +10,11 @@ from typing import Final
 
 from models import outbox
 from models.database import Database
+from models.feed.retention import purge_changes
+from models.imports.retention import purge_chunks, purge_faults, purge_imports
 from models.webhooks.retention import purge_events, purge_payloads
 
-__all__ = ["purge_all", "purge_changes", "purge_idempotency_keys"]
+__all__ = ["purge_all", "purge_idempotency_keys"]
 
 _BATCHES_PER_RUN: Final = 200
 
@@ -28,6 +30,9 @@ async def purge_all(db: Database, batches: int = _BATCHES_PER_RUN) -> dict[str, 
         "idempotency_keys": purge_idempotency_keys,
         "webhook_payloads": purge_payloads,
         "webhook_events": purge_events,
+        "import_chunks": purge_chunks,
+        "import_faults": purge_faults,
+        "imports": purge_imports,
     }
     deleted: dict[str, int] = {}
     for table, purge in purges.items():
@@ -44,14 +49,6 @@ async def purge_idempotency_keys(db: Database) -> int:
     """Delete one batch of keys older than ``IDEMPOTENCY_TTL_S``, never one still running."""
     running = f"(state = 'running' AND lease_until > {db.dialect.now})"
     return await _purge(db, "idempotency_keys", db.settings.idempotency_ttl_s, f"NOT {running}")
-
-
-async def purge_changes(db: Database) -> int:
-    """Delete one batch of changes older than ``RETENTION_CHANGES_S``.
-
-    Nothing numbers them yet; once followers read them by ``seq``, only numbered ones may go.
-    """
-    return await _purge(db, "product_changes", db.settings.retention_changes_s, "1 = 1")
 
 
 async def _purge(db: Database, table: str, older_than_s: int, condition: str) -> int:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from api.openapi.change_schemas import CHANGE_SCHEMAS
+from api.openapi.import_schemas import IMPORT_SCHEMAS
 from api.openapi.shapes import TIMESTAMP, nullable, object_of, page_of
 from api.openapi.webhook_schemas import WEBHOOK_SCHEMAS
 from models.supply.availability import Source
@@ -130,6 +132,8 @@ SCHEMAS: Final[dict[str, Json]] = {
         draining={"type": "boolean"},
         checks=object_of("Checks", database=_CHECK, cache=_CHECK, queue=_CHECK),
     ),
+    **CHANGE_SCHEMAS,
+    **IMPORT_SCHEMAS,
     **WEBHOOK_SCHEMAS,
     "Problem": _PROBLEM,
 }

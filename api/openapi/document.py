@@ -56,7 +56,9 @@ def build_document(routes: Iterable[Route], settings: Settings) -> Json:
     paths: dict[str, Json] = {}
     for route in routes:
         operation = OPERATIONS[route.method, route.template]
-        paths.setdefault(route.template, {})[route.method.lower()] = _operation(route, operation)
+        paths.setdefault(route.template, {})[route.method.lower()] = _operation(
+            route, operation, settings
+        )
     described = set(OPERATIONS) - {
         (method.upper(), path) for path, methods in paths.items() for method in methods
     }
@@ -100,7 +102,7 @@ def build_document(routes: Iterable[Route], settings: Settings) -> Json:
     }
 
 
-def _operation(route: Route, operation: Operation) -> Json:
+def _operation(route: Route, operation: Operation, settings: Settings) -> Json:
     first_line = (inspect.getdoc(route.handler) or "").partition("\n")[0]
     summary = first_line.rstrip(".").replace("``", "")
     names = [part[1:-1] for part in route.template.split("/") if part.startswith("{")]
@@ -110,7 +112,7 @@ def _operation(route: Route, operation: Operation) -> Json:
         "tags": [operation.tag],
         "parameters": [
             *(PATH_PARAMETERS[name] for name in names),
-            *operation.parameters,
+            *(item(settings) if callable(item) else item for item in operation.parameters),
             *(() if route.limited is Limited.NEVER else (REQUEST_ID,)),
         ],
         "responses": {
@@ -130,6 +132,8 @@ def _operation(route: Route, operation: Operation) -> Json:
         described["requestBody"] = _request_body(operation.body, patch=operation.is_patch)
     elif operation.content is not None:
         described["requestBody"] = {"required": True, "content": {_JSON: operation.content}}
+    elif operation.files is not None:
+        described["requestBody"] = {"required": True, "content": dict(operation.files)}
     if operation.security is not None:
         described["security"] = list(operation.security)
     elif route.scope is not None:
@@ -169,7 +173,8 @@ def _answer(
         name = str(schema.get("$ref", "")).rpartition("/")[2]
         if name in EXAMPLES:
             shown["example"] = EXAMPLES[name]
-        answer["content"] = dict.fromkeys(media_types.split(), shown)
+        text = {name: {"schema": {"type": "string"}} for name in operation.downloads}
+        answer["content"] = {**dict.fromkeys(media_types.split(), shown), **text}
     return answer
 
 

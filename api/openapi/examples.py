@@ -82,6 +82,20 @@ EXAMPLES: Final[dict[str, Json]] = {
         "stale": False,
         "as_of": _AT,
     },
+    "ProductChangePage": {
+        "data": [
+            {
+                "change": "updated",
+                "id": _EGGS["id"],
+                "farm": 42,
+                "sku": "EGGS-12",
+                "version": 1,
+                "changed_at": _AT,
+                "product": _EGGS,
+            }
+        ],
+        "page": {"limit": 100, "has_more": False, "next_cursor": "aGVucw"},
+    },
     "Category": _CATEGORY,
     "CategoryPage": _example_page(_CATEGORY),
     "Farm": _FARM,

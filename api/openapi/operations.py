@@ -8,6 +8,8 @@ from typing import Final
 from pydantic import BaseModel
 
 from api import bodies
+from api.openapi.change_operations import CHANGE_OPERATIONS
+from api.openapi.import_operations import IMPORT_OPERATIONS
 from api.openapi.operation import JSON, LIVE, PUBLIC, Operation, json_of, list_of
 from api.openapi.parameters import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, PRODUCT_FILTERS, STRICT
 from api.openapi.webhook_operations import WEBHOOK_OPERATIONS
@@ -83,6 +85,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
         " once that is no longer fresh and a newer answer is being asked for; `catalogue` is the"
         " default, the product's own stock, where the partner has said nothing lately.",
     ),
+    **CHANGE_OPERATIONS,
     ("GET", "/v1/categories"): list_of("categories", "CategoryPage", PUBLIC),
     ("POST", "/v1/categories"): _create("categories", "Category", bodies.CategoryCreate),
     ("GET", "/v1/categories/{slug}"): _get("categories", "Category"),
@@ -93,6 +96,7 @@ OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
     ("GET", "/v1/farms/{farm_id}"): _get("farms", "Farm"),
     ("PATCH", "/v1/farms/{farm_id}"): _patch("farms", "Farm", bodies.FarmPatch),
     ("DELETE", "/v1/farms/{farm_id}"): _delete("farms", 409),
+    **IMPORT_OPERATIONS,
     **WEBHOOK_OPERATIONS,
     ("GET", "/health/live"): Operation("operation", {200: json_of("Liveness")}, ("Cache-Control",)),
     ("GET", "/health/ready"): Operation(

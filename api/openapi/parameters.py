@@ -189,6 +189,17 @@ PATH_PARAMETERS: Final[Mapping[str, Json]] = {
         "The receipt that the delivery was answered with.",
         required=True,
     ),
+    "import_id": _in(
+        "path",
+        "import_id",
+        {
+            "type": "string",
+            "format": "uuid",
+            "pattern": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+        },
+        "The import's id, hyphenated.",
+        required=True,
+    ),
     "slug": _in("path", "slug", _SLUG, "The category's slug.", required=True),
     "farm_id": _in(
         "path",

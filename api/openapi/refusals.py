@@ -43,6 +43,13 @@ _PROBLEMS: Final[dict[int, tuple[str, str, str, str, Json]]] = {
         "Conflict",
         {},
     ),
+    410: (
+        "PositionGone",
+        "What came after this cursor is no longer kept: start anew, without `since`.",
+        "position-gone",
+        "Position gone",
+        {},
+    ),
     412: (
         "PreconditionFailed",
         "If-Match names another state than the current one.",

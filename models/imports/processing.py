@@ -1,18 +1,171 @@
-"""Takes imports through their stages."""
+"""Takes imports through their stages: one chunk, or one import itself, at a time.
+
+A process works on ``IMPORT_CONCURRENCY`` of them at once; more hints than that are answered by
+those who are at it already. Whatever fails is put off and tried again; what fails at its last
+attempt ends its import.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from coordination.errors import DatabaseUnavailable, LeaseLost
+from coordination.jobs import PROCESS_IMPORTS, ProcessImports
+from coordination.metrics import IMPORT_CHUNK_DURATION
+from models import durable_work
 from models.database import Database
+from models.durable_work import WorkTable
+from models.feed.numbering import number_changes
+from models.imports import ending
+from models.imports.chunk_applying import apply
+from models.imports.chunk_checking import check
+from models.imports.claims import (
+    CHUNKS,
+    IMPORTS,
+    Chunk,
+    ClaimedImport,
+    backoff_of,
+    claim_chunk,
+    claim_import,
+    count_due,
+    read_import,
+    unfinished,
+)
+from models.imports.interrupting import give_up
+from models.imports.judging import judge
+from models.imports.stages import Phase, Stage
 from models.resources import Resources
 
 __all__ = ["count_due", "process"]
 
+_log = logging.getLogger(__name__)
+
+# Well within the job's time limit and a worker's time to stop.
+_JOB_S: Final = 10.0
+_LET_GO_S: Final = 2.0
+_FAILED: Final = "A worker could not deal with a chunk; its log says why."
+_CRASHED: Final = "Workers crashed or froze with a chunk, every time it was tried."
+
 
 async def process(resources: Resources) -> int:
-    """Work on chunks and imports that are due; returns how many chunks were dealt with."""
-    raise NotImplementedError
+    """Work on whatever is due, for about ten seconds; returns how many things were dealt with.
+
+    Hints the next to go on where it stops before all is done. Raises ``DatabaseUnavailable`` when
+    nothing could be claimed; what was claimed is put off or given back.
+    """
+    gate = resources.import_gate
+    if gate.locked():
+        return 0
+    until = asyncio.get_running_loop().time() + _JOB_S
+    dealt_with = 0
+    async with gate:
+        while asyncio.get_running_loop().time() < until:
+            if not (await _one_import(resources) or await _one_chunk(resources)):
+                return dealt_with
+            dealt_with += 1
+    if await unfinished(resources.db):
+        resources.hints.send(PROCESS_IMPORTS, ProcessImports())
+    return dealt_with
 
 
-async def count_due(db: Database, limit: int) -> int:
-    """How many chunks and imports are due, counted no further than ``limit``."""
-    raise NotImplementedError
+async def _one_import(resources: Resources) -> bool:
+    """Work on one import that is due itself; whether there was one."""
+    claimed = await claim_import(resources.db)
+    if claimed is None:
+        return False
+    db, ids = resources.db, [claimed.found.id]
+    async with _given_back_when_cancelled(db, IMPORTS, claimed.token, ids):
+        try:
+            await _step(resources, claimed)
+        except LeaseLost as error:
+            _log.info("Import left to another", extra={"id": ids[0], "reason": str(error)})
+        except Exception as error:
+            _log_failure("Import", ids[0], error)
+            await _put_off(db, IMPORTS, claimed.token, ids)
+    return True
+
+
+async def _step(resources: Resources, claimed: ClaimedImport) -> None:
+    match claimed.found.stage:
+        case Stage.RECEIVING:
+            await give_up(resources.db, claimed.found.id, lease_token=claimed.token)
+        case Stage.VALIDATING:
+            await judge(resources, claimed)
+        case _:
+            await ending.end(resources, claimed)
+
+
+async def _one_chunk(resources: Resources) -> bool:
+    """Work on one chunk that is due; whether there was one."""
+    db = resources.db
+    chunk = await claim_chunk(db)
+    if chunk is None:
+        return False
+    if chunk.attempts > db.settings.import_max_attempts:
+        await _settled(lambda: ending.give_up(db, chunk, _CRASHED))
+        return True
+    async with _given_back_when_cancelled(db, CHUNKS, chunk.token, [chunk.id]):
+        try:
+            with IMPORT_CHUNK_DURATION.labels(chunk.phase.value).time():
+                await _work(resources, chunk)
+        except LeaseLost as error:
+            _log.info("Chunk left to another", extra={"id": chunk.id, "reason": str(error)})
+        except Exception as error:
+            _log_failure("Chunk", chunk.id, error)
+            if chunk.attempts >= db.settings.import_max_attempts:
+                await _settled(lambda: ending.give_up(db, chunk, _FAILED))
+            else:
+                await _put_off(db, CHUNKS, chunk.token, [chunk.id])
+    if chunk.phase is Phase.APPLY:
+        await number_changes(resources)
+    return True
+
+
+async def _work(resources: Resources, chunk: Chunk) -> None:
+    found = await read_import(resources.db, chunk.import_id)
+    if found.layout is None or found.stage is not chunk.stage:
+        raise LeaseLost("The import was ended meanwhile.")
+    if chunk.phase is Phase.CHECK:
+        await check(resources, chunk, found, found.layout)
+        return
+    await apply(resources, chunk, found, found.layout)
+
+
+@asynccontextmanager
+async def _given_back_when_cancelled(
+    db: Database, table: WorkTable, token: str, ids: Sequence[int]
+) -> AsyncIterator[None]:
+    """The job's time is up, or the worker stops: it was not the work's doing."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        reason = "the worker was stopped"
+        letting_go = durable_work.give_back(db, table, token, ids, error=reason, wait_ms=0)
+        await asyncio.shield(asyncio.ensure_future(_settled(lambda: letting_go)))
+        raise
+
+
+async def _put_off(db: Database, table: WorkTable, token: str, ids: Sequence[int]) -> None:
+    await _settled(
+        lambda: durable_work.retry(db, table, token, ids, error=_FAILED, backoff=backoff_of(db))
+    )
+
+
+async def _settled(action: Callable[[], Awaitable[object]]) -> None:
+    """Do it if the database lets us soon; else the lease ends by itself."""
+    try:
+        async with asyncio.timeout(_LET_GO_S):
+            await action()
+    except (DatabaseUnavailable, TimeoutError):
+        _log.warning("Claimed work of an import not let go; its lease will end")
+
+
+def _log_failure(what: str, id_: int, error: Exception) -> None:
+    if isinstance(error, DatabaseUnavailable):
+        _log.warning("%s put off", what, extra={"id": id_, "reason": str(error)})
+    else:
+        _log.error("%s failed", what, extra={"id": id_}, exc_info=error)

@@ -19,7 +19,7 @@ _MYSQL = (
       owner_id BIGINT NULL,
       request_id VARCHAR(64) {_ASCII} NULL,
       options TEXT NOT NULL,
-      layout TEXT NULL,
+      layout MEDIUMTEXT NULL,
       body_digest BINARY(32) NULL,
       body_bytes BIGINT NOT NULL DEFAULT 0,
       stage VARCHAR(16) {_ASCII} NOT NULL,
@@ -62,6 +62,7 @@ _MYSQL = (
       phase VARCHAR(8) {_ASCII} NOT NULL,
       payload MEDIUMBLOB NULL,
       row_keys MEDIUMBLOB NULL,
+      missing MEDIUMTEXT NULL,
       excluded_rows MEDIUMTEXT NULL,
       state VARCHAR(16) {_ASCII} NOT NULL,
       attempts INT NOT NULL DEFAULT 0,
@@ -71,7 +72,7 @@ _MYSQL = (
       last_error VARCHAR(500) NULL,
       finished_at DATETIME(6) NULL,
       UNIQUE KEY uq_import_chunks_position (import_id, position),
-      KEY idx_import_chunks_due (state, import_id, next_attempt_at, id)
+      KEY idx_import_chunks_due (import_id, state, phase, next_attempt_at, id)
     ) {_MYSQL_TAIL}""",
     f"""
     CREATE TABLE IF NOT EXISTS import_faults (
@@ -142,6 +143,7 @@ _SQLITE = (
       phase TEXT NOT NULL,
       payload BLOB NULL,
       row_keys BLOB NULL,
+      missing TEXT NULL,
       excluded_rows TEXT NULL,
       state TEXT NOT NULL,
       attempts INTEGER NOT NULL DEFAULT 0,
@@ -153,7 +155,7 @@ _SQLITE = (
       UNIQUE (import_id, position)
     );
     CREATE INDEX IF NOT EXISTS idx_import_chunks_due
-      ON import_chunks (state, import_id, next_attempt_at, id)""",
+      ON import_chunks (import_id, state, phase, next_attempt_at, id)""",
     """
     CREATE TABLE IF NOT EXISTS import_faults (
       id INTEGER PRIMARY KEY AUTOINCREMENT,

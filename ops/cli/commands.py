@@ -9,6 +9,8 @@ import typer
 
 from ops.cli.breakers import breakers_app
 from ops.cli.doctor import doctor_command
+from ops.cli.imports.app import imports_app
+from ops.cli.imports.import_file import EPILOG, import_command
 from ops.cli.keys import keys_app
 from ops.cli.migrate import migrate_command
 from ops.cli.partners import partners_app
@@ -34,6 +36,8 @@ app.add_typer(keys_app, name="keys")
 app.add_typer(breakers_app, name="breakers")
 app.add_typer(partners_app, name="partners")
 app.add_typer(webhooks_app, name="webhooks")
+app.command("import", epilog=EPILOG)(import_command)
+app.add_typer(imports_app, name="imports")
 app.add_typer(scheduler_app, name="scheduler")
 app.command("doctor")(doctor_command)
 

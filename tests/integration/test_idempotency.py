@@ -145,6 +145,58 @@ async def test_the_lease_ends_by_the_setting(db: Database) -> None:
     assert row["right_length"] == 1
 
 
+async def test_a_renewed_lease_runs_anew_and_keeps_others_out(db: Database) -> None:
+    mine = await begun(db)
+    await begun(db, key="other")
+    await db.execute(
+        "UPDATE idempotency_keys SET lease_until = '2020-01-01 00:00:00.000000'", purpose="test"
+    )
+    await idempotency.renew(db, mine)
+    with pytest.raises(IdempotencyInProgress):
+        await idempotency.begin(db, 1, "k", DIGEST)
+    lease = db.settings.idempotency_lease_s
+    least, most = (db.dialect.now_plus_us.format(s * 1_000_000) for s in (lease - 5, lease + 5))
+    rows = await db.fetch(
+        f"""SELECT idempotency_key FROM idempotency_keys
+            WHERE lease_until > {least} AND lease_until < {most}""",
+        purpose="test",
+    )
+    assert [row["idempotency_key"] for row in rows] == ["k"]
+
+
+async def test_a_lease_that_another_took_over_or_that_is_done_cannot_be_renewed(
+    db: Database,
+) -> None:
+    frozen = await begun(db)
+    await age(db, "lease_until")
+    winner = await begun(db)
+    with pytest.raises(LeaseLost):
+        await idempotency.renew(db, frozen)
+    await idempotency.renew(db, winner)
+    await idempotency.finish(db, None, winner, 201, {}, b"")
+    with pytest.raises(LeaseLost):
+        await idempotency.renew(db, winner)
+    gone = await begun(db, key="gone")
+    await idempotency.abandon(db, gone)
+    with pytest.raises(LeaseLost):
+        await idempotency.renew(db, gone)
+
+
+async def test_fifty_renewals_and_take_overs_at_once_leave_one_holder(db: Database) -> None:
+    """A lease that ran out may be renewed as long as nobody else took the key."""
+    mine = await begun(db)
+    await age(db, "lease_until")
+    outcomes = await asyncio.gather(
+        *(idempotency.begin(db, 1, "k", DIGEST) for _ in range(25)),
+        *(idempotency.renew(db, mine) for _ in range(25)),
+        return_exceptions=True,
+    )
+    winners = [outcome for outcome in outcomes if isinstance(outcome, Begun)]
+    lost = sum(isinstance(outcome, LeaseLost) for outcome in outcomes)
+    assert (len(winners), lost) in {(1, 25), (0, 0)}
+    await idempotency.finish(db, None, (winners or [mine])[0], 201, {}, b"")
+
+
 async def test_giving_back_fails_open(db: Database, caplog: pytest.LogCaptureFixture) -> None:
     mine = await begun(db)
 

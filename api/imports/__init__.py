@@ -1,0 +1,1 @@
+"""Imports over HTTP: taking a file in as it comes, what became of it, and cancelling it."""

@@ -1,0 +1,136 @@
+"""Applies one checked chunk: its rows, the change feed's entries and its counts commit together."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from coordination.metrics import IMPORT_ROWS
+from models.database import Connection, Database
+from models.fields import from_column
+from models.imports import faults
+from models.imports.claims import Chunk, complete_chunk, count_chunk
+from models.imports.farm_writing import write_farms
+from models.imports.imports import Import
+from models.imports.judging import mark_of
+from models.imports.layout import Layout
+from models.imports.options import Subject
+from models.imports.outcomes import Outcome
+from models.imports.resolving import Resolved, resolve
+from models.imports.row_values import (
+    ProductRow,
+    RowFault,
+    decode_farm_rows,
+    decode_product_rows,
+)
+from models.reports.merging import Listed, Price, Report, Step
+from models.reports.product_folding import Reports, fold_products
+from models.reports.product_rows import ProductKey
+from models.reports.repeating import repeating
+from models.resources import Resources
+from models.webhooks.states import State
+
+__all__ = ["apply"]
+
+_KIND: Final = "import.applied"
+_GONE: Final = "has gone since the file was checked"
+
+
+@dataclass(slots=True)
+class _Applied:
+    """What became of a chunk's rows."""
+
+    outcomes: Counter[Outcome]
+    faults: list[RowFault]
+
+
+async def apply(resources: Resources, chunk: Chunk, found: Import, layout: Layout) -> None:
+    """Apply all rows and commit, or nothing at all.
+
+    The caches are not voided: that is done once, at the import's end. Raises ``LeaseLost``,
+    ``DatabaseUnavailable``.
+    """
+    db = resources.db
+    products, farms = [], []
+    if found.options.subject is Subject.PRODUCTS:
+        products = [r for r in decode_product_rows(chunk.payload) if r.row not in chunk.excluded]
+    else:
+        farms = [r for r in decode_farm_rows(chunk.payload) if r.row not in chunk.excluded]
+
+    async def unit() -> _Applied:
+        async with db.transaction(read_committed=True) as conn:
+            await complete_chunk(db, conn, chunk)
+            if products:
+                applied = await _write_products(db, conn, found, layout, products)
+            else:
+                applied = _Applied(await write_farms(db, conn, farms, mark_of(found)), [])
+            await faults.keep(db, conn, found.id, applied.faults, kept=found.faults)
+            outcomes = applied.outcomes
+            counts = {
+                "rows_applied": outcomes.total(),
+                "rows_created": outcomes[Outcome.CREATED],
+                "rows_updated": outcomes[Outcome.UPDATED],
+                "rows_superseded": outcomes[Outcome.SUPERSEDED],
+                "rows_failed": outcomes[Outcome.FAILED],
+                "faults": len(applied.faults),
+            }
+            await count_chunk(db, conn, chunk, counts)
+        return applied
+
+    applied = await repeating(unit)
+    for outcome, rows in applied.outcomes.items():
+        IMPORT_ROWS.labels(outcome.value).inc(rows)
+
+
+async def _write_products(
+    db: Database, conn: Connection, found: Import, layout: Layout, rows: Sequence[ProductRow]
+) -> _Applied:
+    resolved = await resolve(db, conn, (r.category for r in rows), (r.farm for r in rows))
+    lost: list[RowFault] = []
+    reports = _reports(found, layout, rows, resolved, lost)
+    now = (await db.fetch(f"SELECT {db.dialect.now} AS now_at", purpose="now", conn=conn))[0]
+    folded = await fold_products(db, conn, reports, from_column(now["now_at"]), _KIND)
+    outcomes = Counter(_outcome(step) for _, step in folded.steps)
+    outcomes[Outcome.FAILED] += len(lost)
+    return _Applied(outcomes, lost)
+
+
+def _reports(
+    found: Import,
+    layout: Layout,
+    rows: Sequence[ProductRow],
+    resolved: Resolved,
+    lost: list[RowFault],
+) -> Reports:
+    """What the rows say, by product; rows whose category or farm has gone are lost."""
+    mark = mark_of(found)
+    reports: dict[ProductKey, list[Report]] = {}
+    for row in rows:
+        farm_id, category_id = resolved.farm_id(row.farm), resolved.categories.get(row.category)
+        if farm_id is None:
+            field = "farm" if row.farm.id is not None else "farm_external_id"
+            lost.append(faults.of_row(layout, row.row, field, _GONE))
+        elif category_id is None:
+            lost.append(faults.of_row(layout, row.row, "category", _GONE, row.category))
+        else:
+            news = Listed(
+                row.name,
+                category_id,
+                Price(row.price_minor, row.currency),
+                row.description,
+                row.unit,
+                row.attributes,
+                row.stock,
+            )
+            reports.setdefault((farm_id, row.sku), []).append(Report(row.row, mark, news))
+    return reports
+
+
+def _outcome(step: Step) -> Outcome:
+    if step.verdict.state is not State.DONE:
+        return Outcome.SUPERSEDED
+    if step.before is None:
+        return Outcome.CREATED
+    return Outcome.UNCHANGED if step.before == step.after else Outcome.UPDATED

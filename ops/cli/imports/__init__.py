@@ -1,0 +1,1 @@
+"""`farmlokal import FILE`, over HTTP, and `farmlokal imports ...`, on the database."""
