@@ -14,6 +14,7 @@ from coordination.sealing import Sealer
 from coordination.settings import Settings
 from models.api_key_cache import VerifiedKeys
 from models.api_keys import ApiKeyInfo
+from models.feed.sharing import SharedPages
 from models.feed.watching import Watch
 from models.partners.directory import PartnerDirectory
 from models.resources import Resources
@@ -21,6 +22,7 @@ from models.webhooks.intake import Intake
 
 if TYPE_CHECKING:
     from api.health import Readiness
+    from api.imports.places import Places
     from api.openapi.pages import Pages
     from api.webhooks.penalty_box import PenaltyBox
 
@@ -41,7 +43,9 @@ class Web:
     partners: PartnerDirectory
     intake: Intake
     penalties: PenaltyBox
+    feed: SharedPages
     watch: Watch
+    uploads: Places
 
 
 @dataclass(slots=True)

@@ -19,6 +19,7 @@ from api.app import ROUTES, create_app
 from api.context import Web
 from api.door import Door, open_door
 from api.health import Readiness
+from api.imports.places import Places
 from api.openapi.pages import load_pages
 from api.webhooks.penalty_box import PenaltyBox
 from coordination.clients import open_lock_client
@@ -26,6 +27,7 @@ from coordination.jobs import open_broker
 from coordination.sealing import Sealer
 from coordination.settings import Settings
 from models.api_key_cache import VerifiedKeys
+from models.feed.sharing import SharedPages
 from models.feed.watching import Watch
 from models.partners.directory import PartnerDirectory
 from models.resources import open_resources
@@ -54,7 +56,9 @@ async def open_web(settings: Settings) -> Web:
         partners=PartnerDirectory(resources.db, sealer),
         intake=Intake(resources),
         penalties=PenaltyBox(),
+        feed=SharedPages(resources.db),
         watch=Watch(resources.db),
+        uploads=Places(settings.import_uploads),
     )
 
 

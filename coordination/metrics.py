@@ -184,10 +184,8 @@ BREAKER_FAULTS = Counter(
     "Questions to the fleet's circuits that got no answer, by operation and reason.",
     ["operation", "reason"],
 )
-IMPORT_ROWS = Counter(
-    "import_rows_total", "Rows of imports, by what became of them.", ["outcome"]
-)
-"""checked, invalid, created, updated, unchanged, superseded or failed."""
+IMPORT_ROWS = Counter("import_rows_total", "Rows of imports, by what became of them.", ["outcome"])
+"""created, updated, unchanged, superseded or failed."""
 IMPORT_CHUNK_DURATION = Histogram(
     "import_chunk_duration_seconds",
     "Checking or applying one chunk of an import.",

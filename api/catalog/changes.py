@@ -17,8 +17,8 @@ from api.context import Call, Web
 from api.endpoint import Route
 from api.parameters import Parameters, integer, text
 from models.feed import cursors
-from models.feed.following import Page, read_end, read_page
-from models.feed.representation import page_body
+from models.feed.following import read_end
+from models.feed.sharing import Answer, answer_of
 
 __all__ = ["MOST", "PARAMETERS", "ROUTES"]
 
@@ -34,32 +34,31 @@ async def list_product_changes(web: Web, call: Call) -> HTTPResponse:
     given = Parameters(call.request.query_string, PARAMETERS)
     since = given.read("since", text(2_000))
     limit = given.read("limit", integer(1, MOST)) or _DEFAULT
-    wait_s = given.read("wait", integer(0, web.settings.changes_wait_most_s)) or 0
+    wait_s = given.read("wait", integer(0, web.settings.effective_changes_wait_s)) or 0
     given.check()
-    page = await _read(web, since, limit, began_at + wait_s)
-    next_cursor = cursors.since(page.place, web.settings.cursor_secret)
-    again = {"limit": limit, "since": next_cursor, **({"wait": wait_s} if wait_s else {})}
+    answer = await _read(web, since, limit, began_at + wait_s)
+    again = {"limit": limit, "since": answer.next_cursor, **({"wait": wait_s} if wait_s else {})}
     headers = {
         "cache-control": "no-store",
         "link": f'<{call.request.path}?{urlencode(again)}>; rel="next"',
     }
-    return HTTPResponse(page_body(page, limit, next_cursor), 200, headers, JSON)
+    return HTTPResponse(answer.body, 200, headers, JSON)
 
 
-async def _read(web: Web, since: str | None, limit: int, until: float) -> Page:
-    db = web.resources.db
+async def _read(web: Web, since: str | None, limit: int, until: float) -> Answer:
+    secrets = web.settings.cursor_secret
     if since == _NOW:
         # The cursor is what was asked for: it comes at once, whatever comes after it.
-        return await read_end(db)
-    place = None if since is None else cursors.place_of(since, web.settings.cursor_secret)
-    page = await read_page(db, place, limit)
+        return answer_of(await read_end(web.resources.db), limit, secrets)
+    place = None if since is None else cursors.place_of(since, secrets)
+    answer = await web.feed.read(place, limit)
     # What was read so far counts: the request must end before the server's own deadline for it.
     left_s = until - asyncio.get_running_loop().time()
-    if place is None or not page.is_at_the_end or left_s <= 0:
-        return page
-    if await web.watch.wait(page.place.after, left_s):
-        return await read_page(db, page.place, limit)
-    return page
+    if place is None or not answer.page.is_at_the_end or left_s <= 0:
+        return answer
+    if await web.watch.wait(place.after, left_s):
+        return await web.feed.read(place, limit)
+    return answer
 
 
 ROUTES: Final = (Route("GET", "/v1/products/changes", list_product_changes),)

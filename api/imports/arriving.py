@@ -75,19 +75,25 @@ class ArrivingBody:
 
     async def _waited_for(self, meanwhile: Callable[[], Awaitable[None]] | None) -> bytes | None:
         left_s = float(self._settings.import_idle_timeout_s)
-        while True:
-            wait_s = min(left_s, _LOOKS_UP_EVERY_S)
-            try:
-                async with asyncio.timeout(wait_s):
-                    return await self._stream.read()
-            except TimeoutError:
+        # Never cancelled to look up: within the body's end, the server would take it for read.
+        reading = asyncio.ensure_future(self._stream.read())
+        try:
+            while True:
+                wait_s = min(left_s, _LOOKS_UP_EVERY_S)
+                await asyncio.wait([reading], timeout=wait_s)
+                if reading.done():
+                    return reading.result()
                 left_s -= wait_s
-            if left_s <= 0:
-                # The rest is not waited for: with no bytes allowed, the connection ends.
-                self._stream.request_max_size = 0
-                raise RequestTimeout
-            if meanwhile is not None:
-                await meanwhile()
+                if left_s <= 0:
+                    # The rest is not waited for: with no bytes allowed, the connection ends.
+                    self._stream.request_max_size = 0
+                    raise RequestTimeout
+                if meanwhile is not None:
+                    await meanwhile()
+        finally:
+            if not reading.done():
+                reading.cancel()
+                await asyncio.wait([reading])
 
     def mark(self) -> str:
         """What came so far, to compare a repetition with: a refused file is not read to its end."""

@@ -18,18 +18,15 @@ from api.parameters import Parameters, integer, one_of, text
 from coordination.cache_entry import strong_etag
 from models.catalog.cursors import digest_of, read_cursor, sign_cursor
 from models.imports import inspection
+from models.imports.fault_table import FAULT_HEADINGS, fault_cells
 from models.imports.imports import Import
 from models.imports.representation import fault_view
-from models.imports.row_values import RowFault
 
 __all__ = ["FAULT_PARAMETERS", "ROUTES"]
 
 FAULT_PARAMETERS: Final = ("format", "limit", "cursor")
 _CSV: Final = "text/csv; charset=utf-8; header=present"
 _FORMATS: Final = ("json", "csv")
-_COLUMNS: Final = ("row", "column", "reason", "value")
-# What spreadsheets take for the beginning of a formula (OWASP, CSV Injection).
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 async def list_import_errors(web: Web, call: Call, import_id: str) -> HTTPResponse:
@@ -75,26 +72,15 @@ async def _download(web: Web, call: Call, found: Import) -> HTTPResponse:
     """All that are kept, as one file: ``IMPORT_FAULTS_KEPT`` bounds it."""
     written = io.StringIO(newline="")
     lines = csv.writer(written)
-    lines.writerow(_COLUMNS)
+    lines.writerow(FAULT_HEADINGS)
     async for faults in inspection.iterate_faults(web.resources.db, found.id):
-        lines.writerows(_cells(fault) for fault in faults)
+        lines.writerows(fault_cells(fault) for fault in faults)
     body = written.getvalue().encode()
     headers = {
         "cache-control": "no-store",
         "content-disposition": f'attachment; filename="import-{found.public_id}-errors.csv"',
     }
     return fixed_answer(call, body, strong_etag(body), headers, _CSV)
-
-
-def _cells(fault: RowFault) -> tuple[int, str, str, str]:
-    texts = (fault.column, fault.reason, fault.value or "")
-    column, reason, value = (_harmless(text) for text in texts)
-    return fault.row, column, reason, value
-
-
-def _harmless(cell: str) -> str:
-    """The cell, kept from being run as a formula by whatever opens the file."""
-    return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 ROUTES: Final = (

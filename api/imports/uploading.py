@@ -2,7 +2,8 @@
 
 Parameters and media type are judged before the body is read, the file while it arrives: what cannot
 be read is refused at once, without waiting for the rest, and leaves nothing behind. At most one
-batch of chunks is held at a time; while it is stored, the client waits.
+batch of chunks is held at a time; while it is stored, the client waits. No more than
+``IMPORT_UPLOADS`` are taken in at once; further ones are told to come again.
 """
 
 from __future__ import annotations
@@ -45,7 +46,8 @@ async def create_import(web: Web, call: Call) -> HTTPResponse:
     body = ArrivingBody(request, settings)
 
     async def effect(store: Store) -> Reply:
-        return await _take_in(web, call, options, announced, body, store)
+        with web.uploads.taken():
+            return await _take_in(web, call, options, announced, body, store)
 
     with body.at_its_own_pace():
         try:
@@ -96,7 +98,8 @@ async def _take_in(
             in_transaction=keep,
         )
     except BaseException:
-        await upload.abort()
+        # Whoever leaves meanwhile must not leave half of it behind.
+        await asyncio.shield(upload.abort())
         raise
     call.log_extra.update(rows=reader.rows, bytes=body.size)
     return _reply(accepted)

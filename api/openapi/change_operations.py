@@ -30,7 +30,7 @@ def _wait(settings: Settings) -> Json:
         {
             "type": "integer",
             "minimum": 0,
-            "maximum": settings.changes_wait_most_s,
+            "maximum": settings.effective_changes_wait_s,
             "default": 0,
         },
         "Seconds to wait for a change when there is none; then the page is empty.",
@@ -53,7 +53,7 @@ CHANGE_OPERATIONS: Final[Mapping[tuple[str, str], Operation]] = {
             _query(
                 "limit",
                 {"type": "integer", "minimum": 1, "maximum": MOST, "default": 100},
-                "How many to return.",
+                "How many to return at most; fewer where products are large: go by `has_more`.",
             ),
             _wait,
         ),

@@ -8,6 +8,8 @@ on, whatever the walk saw of the product: that it was already changed, or not ye
 gone, or had come behind the walk's back. What is shown with a change is the product as it is when
 the page is read, so that a change which comes a second time takes nothing back.
 
+*A page is bounded.* It ends before its limit where its products would make it too large.
+
 *A purge skips nothing.* Changes and ``feed_position`` come from one statement, so from one moment:
 a purge committed by then shows in ``purged_through``, one that was not has taken none of the rows.
 Read one after the other, rows could be gone that an older ``purged_through`` still vouched for.
@@ -17,9 +19,10 @@ All of it is read from the primary and past every cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import accumulate
 from typing import Final
 from uuid import UUID
 
@@ -34,6 +37,8 @@ CURRENT: Final = "current"
 """What an entry of the snapshot says instead of a change."""
 _PURPOSE: Final = "changes_read"
 _FIRST: Final = UUID(int=0)
+_MOST_CHARACTERS: Final = 1_048_576
+"""Of descriptions and attributes on one page; everything else of a product is short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,8 @@ async def read_end(db: Database) -> Page:
 async def read_page(db: Database, place: Place | None, limit: int) -> Page:
     """Up to ``limit`` entries after this place; ``None`` begins with the snapshot.
 
+    Fewer, and ``has_more``, where the products are large; at least one.
+
     Raises ``PositionGone`` and ``DatabaseUnavailable``.
     """
     if place is not None and place.product is None:
@@ -93,11 +100,12 @@ async def _snapshot(db: Database, feed: FeedPosition, place: Place, limit: int) 
         purpose=_PURPOSE,
         timeout_ms=db.settings.list_timeout_ms,
     )
-    ids = [UUID(bytes=bytes(row["id"])) for row in rows[:limit]]
-    products = await _products(db, ids)
+    found = [UUID(bytes=bytes(row["id"])) for row in rows[:limit]]
+    products = await _products(db, found)
+    ids = found[: _fitting(found, products)]
     # One that was deleted since it was found is left out; the feed brings its tombstone.
     entries = tuple(_current(products[product_id]) for product_id in ids if product_id in products)
-    if len(rows) > limit:
+    if len(rows) > len(ids):
         return Page(entries, Place(place.after, ids[-1]), has_more=True)
     return Page(entries, Place(place.after), has_more=feed.position > place.after)
 
@@ -120,7 +128,9 @@ async def _changes(db: Database, place: Place, limit: int) -> Page:
     changes = [row for row in rows if row["seq"] is not None]
     if not changes:
         return Page((), place, has_more=False)
-    products = await _products(db, (UUID(bytes=bytes(row["product_id"])) for row in changes))
+    ids = [UUID(bytes=bytes(row["product_id"])) for row in changes]
+    products = await _products(db, ids)
+    changes = changes[: _fitting(ids, products)]
     last = int(changes[-1]["seq"])
     entries = tuple(_changed(row, products) for row in changes)
     return Page(entries, Place(last), has_more=feed.position > last)
@@ -134,6 +144,17 @@ async def _products(db: Database, product_ids: Iterable[UUID]) -> dict[UUID, Row
     sql, params = select_rows(db.dialect, wanted)
     rows = await db.fetch(sql, params, purpose=_PURPOSE)
     return {UUID(bytes=bytes(row["id"])): row for row in rows}
+
+
+def _fitting(ids: Sequence[UUID], products: Mapping[UUID, Row]) -> int:
+    """How many of these entries, from the first on, fit on one page; at least one."""
+    sizes = {
+        product_id: len(row["description"]) + len(row["attributes"])
+        for product_id, row in products.items()
+    }
+    # A product is written out with each of its changes.
+    total = accumulate(sizes.get(product_id, 0) for product_id in ids)
+    return max(1, sum(1 for size in total if size <= _MOST_CHARACTERS))
 
 
 def _current(row: Row) -> Entry:

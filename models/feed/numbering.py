@@ -39,13 +39,15 @@ __all__ = ["count_unnumbered", "number_changes"]
 _PURPOSE: Final = "changes_number"
 # Every row is compared with the runs of its statement one by one.
 _RUNS_PER_STATEMENT: Final = 100
+_BATCHES_PER_LOOK: Final = 20
 
 
 async def number_changes(resources: Resources) -> int:
     """Number what is committed by now; returns how many changes were.
 
     Cheap to call after every write, from any number of workers: a process makes one pass at a time
-    (``Passes``), and where nothing waits it takes no lock. Processes wait for each other at the
+    (``Passes``), and where nothing waits it takes no lock. Where a pass of this process is about to
+    begin, it returns 0 and leaves everything to that one. Processes wait for each other at the
     lock. To pass on instead, because somebody numbers already, would be wrong: that one may have
     looked before our change was committed, and the change would wait for the next sweep.
 
@@ -67,10 +69,10 @@ async def count_unnumbered(db: Database, limit: int) -> int:
 
 
 async def _number_all(db: Database) -> int:
-    numbered = 0
+    numbered, found = 0, _Found()
     # The first look is without a lock: on SQLite that would be the lock of all writers.
-    while await count_unnumbered(db, 1):
-        count = await retrying(partial(_number_batch, db))
+    while found.ids or await count_unnumbered(db, 1):
+        count, found = await retrying(partial(_number_batch, db, found))
         numbered += count
         CHANGES_NUMBERED.inc(count)
         if count < db.settings.changes_batch:
@@ -78,27 +80,49 @@ async def _number_all(db: Database) -> int:
     return numbered
 
 
-async def _number_batch(db: Database) -> int:
-    """Number up to ``CHANGES_BATCH`` changes in one transaction; returns how many."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a look found beyond its own batch: the lowest ids, good as long as ``position`` stands.
+
+    Whoever numbers moves the position, so while it stands they are without a number still. A change
+    that was committed since the look has a higher id than every change of its product among them,
+    and comes after them.
+    """
+
+    ids: Sequence[int] = ()
+    position: int = 0
+
+
+async def _number_batch(db: Database, found: _Found) -> tuple[int, _Found]:
+    """Number up to ``CHANGES_BATCH`` changes in one transaction; returns how many, and the rest."""
+    batch = db.settings.changes_batch
     async with db.transaction(read_committed=True) as conn:
         feed = await lock_position(db, conn)
-        found = await db.fetch(
-            f"""SELECT id FROM product_changes {_by_seq(db)}
-                WHERE seq IS NULL ORDER BY id LIMIT %s""",
-            [db.settings.changes_batch],
-            purpose=_PURPOSE,
-            conn=conn,
-        )
-        ids = [int(row["id"]) for row in found]
-        if ids:
-            await _assign(db, conn, ids, feed.position)
+        ids = found.ids
+        if not ids or found.position != feed.position:
+            ids = await _look(db, conn, batch * _BATCHES_PER_LOOK)
+        taken, rest = ids[:batch], ids[batch:]
+        position = feed.position + len(taken)
+        if taken:
+            await _assign(db, conn, taken, feed.position)
             await db.execute(
                 "UPDATE feed_position SET position = %s WHERE id = 1",
-                [feed.position + len(ids)],
+                [position],
                 purpose=_PURPOSE,
                 conn=conn,
             )
-    return len(ids)
+    return len(taken), _Found(rest, position)
+
+
+async def _look(db: Database, conn: Connection, limit: int) -> Sequence[int]:
+    """The lowest ids without a number. The server sorts all there are, so one look finds many."""
+    rows = await db.fetch(
+        f"SELECT id FROM product_changes {_by_seq(db)} WHERE seq IS NULL ORDER BY id LIMIT %s",
+        [limit],
+        purpose=_PURPOSE,
+        conn=conn,
+    )
+    return [int(row["id"]) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,17 @@
-"""Joins callers who all want the same work done after they called: one pass runs, one more waits.
+"""Spares callers who all want the same work done after they called: one pass runs, one more waits.
 
 Whoever calls while a pass runs needs another, because the running one may have looked already; all
-who call until that one begins share it. So a thousand callers hold one place, and wait for two
-passes at most. It knows nothing of the work.
+who call until that one begins are served by it, and need not stay. So a thousand callers hold two
+places, also while a pass stands still at a lock that nobody gives back. It knows nothing of the
+work.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
 __all__ = ["Passes"]
-
-
-@dataclass(slots=True)
-class _Pass:
-    """What became of one pass; neither while it is still to be made."""
-
-    result: int | None = None
-    error: Exception | None = None
 
 
 class Passes:
@@ -27,25 +19,24 @@ class Passes:
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
-        self._next: _Pass | None = None
-        """The pass that has not begun; who calls now takes part in it."""
+        self._is_awaited = False
+        """Whether somebody waits to begin a pass: it serves everybody who calls now."""
 
     async def join(self, work: Callable[[], Awaitable[int]]) -> int:
-        """The result of a pass of ``work`` that began after this call.
+        """The result of a pass of ``work`` that began after this call; 0, and at once, where one
+        that is still to begin serves this caller too.
 
-        Raises what the pass raised. A caller that is cancelled in the middle of a pass leaves it to
-        the next who takes part.
+        Raises what the pass raised, to its own caller only: when that one fails or is cancelled,
+        the work is left to whoever calls next.
         """
-        mine = self._next = self._next or _Pass()
-        async with self._turn:
-            if mine.result is None and mine.error is None:
-                if self._next is mine:
-                    self._next = None
-                try:
-                    mine.result = await work()
-                except Exception as error:
-                    mine.error = error
-                    raise
-        if mine.error is not None:
-            raise mine.error
-        return mine.result or 0
+        if self._is_awaited:
+            return 0
+        self._is_awaited = True
+        try:
+            await self._turn.acquire()
+        finally:
+            self._is_awaited = False
+        try:
+            return await work()
+        finally:
+            self._turn.release()

@@ -53,11 +53,11 @@ async def apply(resources: Resources, chunk: Chunk, found: Import, layout: Layou
     ``DatabaseUnavailable``.
     """
     db = resources.db
-    products, farms = [], []
+    products, farms, excluded = [], [], chunk.excluded
     if found.options.subject is Subject.PRODUCTS:
-        products = [r for r in decode_product_rows(chunk.payload) if r.row not in chunk.excluded]
+        products = [r for r in decode_product_rows(chunk.payload) if r.row not in excluded]
     else:
-        farms = [r for r in decode_farm_rows(chunk.payload) if r.row not in chunk.excluded]
+        farms = [r for r in decode_farm_rows(chunk.payload) if r.row not in excluded]
 
     async def unit() -> _Applied:
         async with db.transaction(read_committed=True) as conn:

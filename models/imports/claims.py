@@ -58,7 +58,7 @@ _SPARE: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A claimed chunk. ``payload``: its text, or the rows that were found valid in it."""
+    """A claimed chunk. ``packed`` is its payload, ``noted`` the rows not to apply, as kept."""
 
     id: int
     token: str
@@ -67,9 +67,22 @@ class Chunk:
     first_row: int
     row_count: int
     phase: Phase
-    payload: bytes
-    excluded: frozenset[int]
+    packed: bytes
+    noted: str | None
     attempts: int
+
+    @property
+    def payload(self) -> bytes:
+        """Its text, or the rows that were found valid in it.
+
+        Unpacked by who works on it, not by the claim: what cannot be is then a failed attempt.
+        """
+        return zlib.decompress(self.packed)
+
+    @property
+    def excluded(self) -> frozenset[int]:
+        """Rows that repeat earlier ones."""
+        return frozenset(orjson.loads(self.noted)) if self.noted else frozenset()
 
     @property
     def stage(self) -> Stage:
@@ -121,7 +134,6 @@ async def claim_chunk(db: Database) -> Chunk | None:
         )
         if claim.rows:
             row = claim.rows[0]
-            excluded = row["excluded_rows"]
             return Chunk(
                 id=int(row["id"]),
                 token=claim.token,
@@ -130,8 +142,8 @@ async def claim_chunk(db: Database) -> Chunk | None:
                 first_row=int(row["first_row"]),
                 row_count=int(row["row_count"]),
                 phase=Phase(row["phase"]),
-                payload=zlib.decompress(bytes(row["payload"])),
-                excluded=frozenset(orjson.loads(excluded)) if excluded else frozenset(),
+                packed=bytes(row["payload"] or b""),
+                noted=row["excluded_rows"],
                 attempts=int(row["attempts"]),
             )
     return None

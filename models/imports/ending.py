@@ -9,6 +9,7 @@ voiding until it does.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Final
 
 from coordination.errors import LeaseLost
@@ -21,7 +22,7 @@ from models.imports.claims import Chunk, ClaimedImport
 from models.imports.stages import Reason, Stage
 from models.resources import Resources
 
-__all__ = ["end", "give_up", "refuse"]
+__all__ = ["end", "give_up", "give_up_judging", "refuse"]
 
 _log = logging.getLogger(__name__)
 _CHANGE: Final = everything_changed("import.ended")
@@ -67,21 +68,54 @@ async def end(resources: Resources, claimed: ClaimedImport) -> None:
 async def give_up(db: Database, chunk: Chunk, detail: str) -> None:
     """Let a worker end the import of a chunk that cannot be dealt with, as failed.
 
-    Without effect when the import has left the chunk's stage. Raises ``DatabaseUnavailable``.
+    Without effect when the chunk is not ours any more, so that a commit whose answer was lost
+    counts, or when the import has left the chunk's stage. Raises ``DatabaseUnavailable``.
     """
+
+    async def unit() -> None:
+        async with db.transaction(read_committed=True) as conn:
+            held = await db.fetch(
+                f"""SELECT id FROM import_chunks
+                    WHERE id = %s AND lease_token = %s {db.dialect.for_update}""",
+                [chunk.id, chunk.token],
+                purpose="import_end",
+                conn=conn,
+            )
+            if held:
+                still = f"stage = '{chunk.stage}'"
+                await _fail(db, conn, chunk.import_id, detail, still, [])
+
+    await retrying(unit)
+
+
+async def give_up_judging(db: Database, claimed: ClaimedImport, detail: str) -> None:
+    """Let a worker end a claimed import that cannot be judged, as failed.
+
+    Without effect when it is not ours any more. Raises ``DatabaseUnavailable``.
+    """
+    still = f"stage = '{Stage.VALIDATING}' AND lease_token = %s"
+    await retrying(
+        lambda: _fail(db, None, claimed.found.id, detail, still, [claimed.token]),
+    )
+
+
+async def _fail(
+    db: Database,
+    conn: Connection | None,
+    import_id: int,
+    detail: str,
+    still: str,
+    params: Sequence[object],
+) -> None:
+    """Make it one for a worker to end, if the condition ``still`` holds."""
     await db.execute(
         f"""UPDATE imports
             SET stage = %s, reason = %s, detail = %s, state = 'pending', attempts = 0,
               next_attempt_at = {db.dialect.now}, lease_token = NULL, lease_until = NULL
-            WHERE id = %s AND stage = %s""",
-        [
-            Stage.CANCELLING.value,
-            Reason.EXHAUSTED.value,
-            detail,
-            chunk.import_id,
-            chunk.stage.value,
-        ],
+            WHERE id = %s AND {still}""",
+        [Stage.CANCELLING.value, Reason.EXHAUSTED.value, detail, import_id, *params],
         purpose="import_end",
+        conn=conn,
     )
 
 
@@ -111,4 +145,3 @@ async def refuse(
     )
     if taken != 1:
         raise LeaseLost("Another worker judged this import.")
-    IMPORTS_ENDED.labels(Stage.REFUSED.value).inc()

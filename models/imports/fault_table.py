@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from models.imports.row_values import RowFault
@@ -9,12 +10,13 @@ from models.imports.row_values import RowFault
 __all__ = ["FAULT_HEADINGS", "fault_cells"]
 
 FAULT_HEADINGS: Final = ("row", "column", "reason", "value")
-# What spreadsheets take for the beginning of a formula (OWASP, CSV Injection).
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# What spreadsheets take for the beginning of a formula (OWASP, CSV Injection). Where lists are
+# separated by semicolons, they cut a cell at those; at tabs, where text is pasted.
+_FORMULA: Final = re.compile("(^|[;\t])(?=[=+@\t\r\n＝＋－＠-])")
 
 
 def fault_cells(fault: RowFault) -> tuple[int, str, str, str]:
     """The cells below ``FAULT_HEADINGS``; none of them can be run as a formula."""
     texts = (fault.column, fault.reason, fault.value or "")
-    column, reason, value = (f"'{text}" if text.startswith(_FORMULA) else text for text in texts)
+    column, reason, value = (_FORMULA.sub(r"\1'", text) for text in texts)
     return fault.row, column, reason, value

@@ -7,6 +7,8 @@ from functools import partial
 from typing import Final
 
 from coordination.errors import LeaseLost
+from coordination.jobs import PROCESS_IMPORTS, ProcessImports
+from coordination.metrics import IMPORTS_ENDED
 from models import durable_work
 from models.catalog.watermarks import Mark
 from models.database import Connection, Database, retrying
@@ -25,6 +27,7 @@ __all__ = ["judge", "mark_of"]
 
 _log = logging.getLogger(__name__)
 _EMPTY: Final = Layout()
+_MOST_HINTS: Final = 4
 
 
 def mark_of(found: Import) -> Mark:
@@ -50,6 +53,9 @@ async def judge(resources: Resources, claimed: ClaimedImport) -> None:
         if Missing.CREATE in {found.options.missing_categories, found.options.missing_farms}:
             await create_missing(db, found.id, mark_of(found), alive=alive)
         await _conclude(db, claimed, repeated, None)
+        # Whoever found nothing to do meanwhile has stopped looking.
+        for _ in range(min(found.chunks_total, _MOST_HINTS)):
+            resources.hints.send(PROCESS_IMPORTS, ProcessImports())
 
 
 async def _renew(db: Database, claimed: ClaimedImport) -> None:
@@ -80,6 +86,8 @@ async def _conclude(
                 await ending.refuse(db, conn, claimed, reason, repeated.rows)
 
     await retrying(unit)
+    if reason is not None:
+        IMPORTS_ENDED.labels(Stage.REFUSED.value).inc()
     _log.info(
         "Import judged",
         extra={

@@ -1,8 +1,8 @@
 """Takes imports through their stages: one chunk, or one import itself, at a time.
 
 A process works on ``IMPORT_CONCURRENCY`` of them at once; more hints than that are answered by
-those who are at it already. Whatever fails is put off and tried again; what fails at its last
-attempt ends its import.
+those who are at it already. Whatever fails is put off and tried again. A chunk or a judgement that
+fails at its last attempt ends its import; the end itself is tried for as long as it takes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from coordination.errors import DatabaseUnavailable, LeaseLost
 from coordination.jobs import PROCESS_IMPORTS, ProcessImports
-from coordination.metrics import IMPORT_CHUNK_DURATION
+from coordination.metrics import IMPORT_CHUNK_DURATION, IMPORTS_ENDED
 from models import durable_work
 from models.database import Database
 from models.durable_work import WorkTable
@@ -44,11 +44,13 @@ __all__ = ["count_due", "process"]
 
 _log = logging.getLogger(__name__)
 
-# Well within the job's time limit and a worker's time to stop.
+# Begins nothing new after it: a chunk takes a second, and judging a long list fits into the job's
+# time limit.
 _JOB_S: Final = 10.0
 _LET_GO_S: Final = 2.0
 _FAILED: Final = "A worker could not deal with a chunk; its log says why."
 _CRASHED: Final = "Workers crashed or froze with a chunk, every time it was tried."
+_NOT_JUDGED: Final = "Workers could not judge its rows as a whole; their logs say why."
 
 
 async def process(resources: Resources) -> int:
@@ -92,7 +94,10 @@ async def _one_import(resources: Resources) -> bool:
 async def _step(resources: Resources, claimed: ClaimedImport) -> None:
     match claimed.found.stage:
         case Stage.RECEIVING:
-            await give_up(resources.db, claimed.found.id, lease_token=claimed.token)
+            if await give_up(resources.db, claimed.found.id, lease_token=claimed.token):
+                IMPORTS_ENDED.labels(Stage.FAILED.value).inc()
+        case Stage.VALIDATING if claimed.attempts > resources.settings.import_max_attempts:
+            await ending.give_up_judging(resources.db, claimed, _NOT_JUDGED)
         case Stage.VALIDATING:
             await judge(resources, claimed)
         case _:

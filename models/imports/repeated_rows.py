@@ -8,6 +8,7 @@ file.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -20,8 +21,9 @@ from models.imports.chunk_checking import keys_of
 __all__ = ["Repeated", "find_repeated"]
 
 _CHUNKS_AT_ONCE: Final = 50
-_PLACES_PER_ROW: Final = 8
-_MOST_PLACES: Final = 2**25
+_PLACES_PER_ROW: Final = 16
+_MOST_BYTES: Final = 2**25
+_NOT_SEEN: Final = 0
 
 
 @dataclass(slots=True)
@@ -45,15 +47,17 @@ async def find_repeated(
     May be run again. ``tell``: how many are told by row; all are counted. ``alive`` is called
     every now and then.
     """
-    places = bytearray(min(_MOST_PLACES, max(1_024, _PLACES_PER_ROW * rows)))
-    suspects: set[bytes] = set()
+    table = bytearray(min(_MOST_BYTES, max(1_024, _PLACES_PER_ROW * rows // 8)))
+    places = 8 * len(table)
+    suspects: dict[bytes, int] = {}
     async for _, keys in _chunks(db, import_id, alive):
         for _, key in keys_of(keys):
-            place = int.from_bytes(key[:8], "big") % len(places)
-            if places[place]:
-                suspects.add(key)
+            place = int.from_bytes(key[:8], "big") % places
+            at, bit = place >> 3, 1 << (place & 7)
+            if table[at] & bit:
+                suspects[key] = _NOT_SEEN
             else:
-                places[place] = 1
+                table[at] |= bit
     found = Repeated()
     if suspects:
         await _second_pass(db, import_id, suspects, found, tell, alive)
@@ -63,19 +67,21 @@ async def find_repeated(
 async def _second_pass(
     db: Database,
     import_id: int,
-    suspects: set[bytes],
+    suspects: dict[bytes, int],
     found: Repeated,
     tell: int,
     alive: Callable[[], Awaitable[None]],
 ) -> None:
-    first: dict[bytes, int] = {}
+    """``suspects`` learn their first rows."""
     async for chunk_id, keys in _chunks(db, import_id, alive):
         excluded: list[int] = []
         for row, key in keys_of(keys):
-            if key not in suspects:
+            earlier = suspects.get(key)
+            if earlier is None:
                 continue
-            earlier = first.setdefault(key, row)
-            if earlier != row:
+            if earlier == _NOT_SEEN:
+                suspects[key] = row
+            else:
                 excluded.append(row)
                 if len(found.first_rows) < tell:
                     found.first_rows[row] = earlier
@@ -102,6 +108,7 @@ async def _chunks(
         )
         for row in rows:
             after = int(row["position"])
+            await asyncio.sleep(0)  # the worker's other jobs have their turn
             yield int(row["id"]), bytes(row["row_keys"] or b"")
         if len(rows) < _CHUNKS_AT_ONCE:
             return

@@ -42,7 +42,7 @@ class Reason(StrEnum):
     INTERRUPTED = "interrupted"
     """Its upload ended before the file did."""
     EXHAUSTED = "exhausted"
-    """A chunk failed at its last attempt."""
+    """A chunk, or judging all of them, failed at its last attempt."""
 
 
 class Phase(StrEnum):

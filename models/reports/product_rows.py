@@ -25,6 +25,9 @@ __all__ = ["COLUMNS", "Loaded", "ProductKey", "canonical", "load"]
 ProductKey = tuple[int, str]
 """Farm and sku."""
 
+# SQLite nests alternatives, and refuses more than a thousand of them.
+_FARMS_AT_ONCE: Final = 500
+
 COLUMNS: Final = (
     "id", "farm_id", "sku", "name", "description", "category_id", "unit", "attributes",
     "price_minor", "currency", "stock", "version",
@@ -78,16 +81,19 @@ async def _find(db: Database, conn: Connection, keys: Collection[ProductKey]) ->
     by_farm: dict[int, list[str]] = {}
     for farm_id, sku in sorted(keys):
         by_farm.setdefault(farm_id, []).append(sku)
-    if not by_farm:
-        return []
-    rows = await db.fetch(
-        "SELECT id FROM products WHERE "
-        + " OR ".join(f"(farm_id = %s AND sku IN ({_marks(skus)}))" for skus in by_farm.values()),
-        [value for farm_id, skus in by_farm.items() for value in (farm_id, *skus)],
-        purpose="reported_products",
-        conn=conn,
-    )
-    return sorted(bytes(row["id"]) for row in rows)
+    farms = list(by_farm.items())
+    found: list[bytes] = []
+    for start in range(0, len(farms), _FARMS_AT_ONCE):
+        batch = farms[start : start + _FARMS_AT_ONCE]
+        rows = await db.fetch(
+            "SELECT id FROM products WHERE "
+            + " OR ".join(f"(farm_id = %s AND sku IN ({_marks(skus)}))" for _, skus in batch),
+            [value for farm_id, skus in batch for value in (farm_id, *skus)],
+            purpose="reported_products",
+            conn=conn,
+        )
+        found += [bytes(row["id"]) for row in rows]
+    return sorted(found)
 
 
 async def _lock(db: Database, conn: Connection, ids: Sequence[bytes]) -> dict[ProductKey, Row]:

@@ -24,6 +24,8 @@ __all__ = ["Difference", "difference", "write"]
 
 _CONTENT: Final = ("name", "description", "category_id", "unit", "attributes")
 _VALUES: Final = ("price_minor", "currency", "stock")
+# Each row is compared with those of its statement one by one.
+_UPDATED_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,19 +144,19 @@ async def _insert(
 async def _update(
     db: Database, conn: Connection, products: Sequence[Product], columns: Sequence[str], at: str
 ) -> None:
-    """Set these columns of locked rows, each to its own value, in one statement."""
-    if not products:
-        return
-    rows = [(product.id.bytes, _columns(product)) for product in products]
-    case = f"CASE id {' '.join(['WHEN %s THEN %s'] * len(rows))} END"
-    params = [value for column in columns for key, row in rows for value in (key, row[column])]
-    await db.execute(
-        f"UPDATE products SET {', '.join(f'{column} = {case}' for column in columns)},"
-        f" version = version + 1, updated_at = %s WHERE id IN ({_marks(rows)})",
-        [*params, at, *(key for key, _ in rows)],
-        purpose="reported_update",
-        conn=conn,
-    )
+    """Set these columns of locked rows, each to its own value, many in one statement."""
+    for start in range(0, len(products), _UPDATED_AT_ONCE):
+        batch = products[start : start + _UPDATED_AT_ONCE]
+        rows = [(product.id.bytes, _columns(product)) for product in batch]
+        case = f"CASE id {' '.join(['WHEN %s THEN %s'] * len(rows))} END"
+        params = [value for column in columns for key, row in rows for value in (key, row[column])]
+        await db.execute(
+            f"UPDATE products SET {', '.join(f'{column} = {case}' for column in columns)},"
+            f" version = version + 1, updated_at = %s WHERE id IN ({_marks(rows)})",
+            [*params, at, *(key for key, _ in rows)],
+            purpose="reported_update",
+            conn=conn,
+        )
 
 
 async def _record(

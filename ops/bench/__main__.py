@@ -1,7 +1,8 @@
-"""``make bench``: the hit path beside a floor, interleaved, in one run.
+"""``make bench``: the hit path and imports, each beside a floor, interleaved, in one run.
 
-Everything is started here and ended here: an embedded Redis, SQLite (or ``DATABASE_URL``), one web
-process with logs, metrics and an exact limiter, and bare Sanic servers that send the same bytes.
+Everything is started here and ended here. Reads: an embedded Redis, SQLite (or ``DATABASE_URL``),
+one web process with logs, metrics and an exact limiter, and bare Sanic servers that send the same
+bytes. Imports (``imports``): beside ``LOAD DATA`` into MariaDB.
 Each round measures ours and its floor one after the other; the medians of the rounds' ratios are
 printed, because absolute figures of a shared machine mean little.
 """
@@ -15,23 +16,23 @@ import platform
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 import httpx
 
-from coordination.errors import FarmLokalError
+from coordination.errors import FarmLokalError, Misconfigured
 from coordination.settings import load_settings
 from models.migrate import migrate
 from ops import embedded_redis
+from ops.bench.imports import GOAL, ImportResult, measure_imports
 from ops.bench.load import Measured, measure, require_wrk
-from ops.child import Child, Program
+from ops.bench.processes import Processes, await_ready
 from ops.seed.seeding import DEFAULT_SEED, seed_catalogue
 
-_START_WITHIN_S: Final = 30
+_READS: Final = "reads"
+_IMPORTS: Final = "imports"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,31 +59,41 @@ class Result:
 def main() -> int:
     """Returns 0, or 1 when something needed is missing or an answer failed."""
     arguments = _arguments()
+    results: list[Result] = []
+    imported: ImportResult | None = None
     try:
-        require_wrk()
-        with tempfile.TemporaryDirectory(prefix="farmlokal-bench-") as home:
-            results = _run(Path(home), arguments)
+        if arguments.only != _IMPORTS:
+            require_wrk()
+            with tempfile.TemporaryDirectory(prefix="farmlokal-bench-") as home:
+                results = _run(Path(home), arguments)
+            _print(results, arguments)
+        if arguments.only != _READS:
+            imported = _imports(arguments)
     except (FarmLokalError, RuntimeError) as error:
         print(error, file=sys.stderr)
         return 1
-    _print(results, arguments)
+    if arguments.json:
+        _write(arguments, results, imported)
     return 0
 
 
-def _run(home: Path, arguments: argparse.Namespace) -> list[Result]:
-    children: list[Child] = []
-    quiet = lambda _line: None  # noqa: E731
-
-    def start(name: str, command: Sequence[str], environment: dict[str, str]) -> None:
-        children.append(Child(Program(name, command, environment), quiet))
-
+def _imports(arguments: argparse.Namespace) -> ImportResult | None:
+    """Measure and print; where nobody asked for them alone, they may be left out."""
     try:
-        redis_port = embedded_redis.free_port()
-        binary = embedded_redis.find_binary()
-        start("redis", embedded_redis.command(binary, redis_port, home), {})
-        redis_url = f"redis://127.0.0.1:{redis_port}/0"
-        if not embedded_redis.answers(redis_url, _START_WITHIN_S):
-            raise RuntimeError("the embedded Redis did not start")
+        result = measure_imports(rows=arguments.import_rows, rounds=arguments.import_rounds)
+    except Misconfigured as error:
+        if arguments.only == _IMPORTS:
+            raise
+        print(f"imports left out: {error}")
+        return None
+    _print_imports(result)
+    return result
+
+
+def _run(home: Path, arguments: argparse.Namespace) -> list[Result]:
+    processes = Processes()
+    try:
+        redis_url = processes.start_redis(home)
         settings = load_settings(farmlokal_home=home, redis_url=redis_url)
         asyncio.run(migrate(settings))
         seed_catalogue(
@@ -92,33 +103,26 @@ def _run(home: Path, arguments: argparse.Namespace) -> list[Result]:
             progress=lambda _count: None,
             phase=lambda _words: None,
         )
-        api_port = embedded_redis.free_port()
-        environment = {
-            "FARMLOKAL_HOME": str(home),
-            "DATABASE_URL": settings.effective_database_url,
-            "REDIS_URL": redis_url,
-            "PROMETHEUS_MULTIPROC_DIR": str(home / "metrics"),
-            "PORT": str(api_port),
-            # Exact as ever, only high enough that it rejects nothing.
-            "RATE_LIMIT_REQUESTS": "1000000000",
-        }
-        start("web", [sys.executable, "-m", "api"], environment)
-        base = f"http://127.0.0.1:{api_port}"
-        _await_ready(f"{base}/health/ready")
+        base = processes.start_web(
+            {
+                "FARMLOKAL_HOME": str(home),
+                "DATABASE_URL": settings.effective_database_url,
+                "REDIS_URL": redis_url,
+                "PROMETHEUS_MULTIPROC_DIR": str(home / "metrics"),
+            }
+        )
         cases: list[Case] = []
         for name, path in _paths(base):
             floor_port = embedded_redis.free_port()
             body = home / f"floor-{floor_port}.json"
             body.write_bytes(httpx.get(base + path, timeout=10).raise_for_status().content)
             floor = [sys.executable, "-m", "ops.bench.floor", str(floor_port), str(body)]
-            start(f"floor-{floor_port}", floor, {})
-            _await_ready(f"http://127.0.0.1:{floor_port}/")
+            processes.start(f"floor-{floor_port}", floor)
+            await_ready(f"http://127.0.0.1:{floor_port}/")
             cases.append(Case(name, base + path, f"http://127.0.0.1:{floor_port}/"))
         return [_compare(case, arguments) for case in cases]
     finally:
-        for child in reversed(children):
-            child.kill()
-            child.exit_code()
+        processes.close()
 
 
 def _paths(base: str) -> list[tuple[str, str]]:
@@ -150,18 +154,6 @@ def _compare(case: Case, arguments: argparse.Namespace) -> Result:
     )
 
 
-def _await_ready(url: str) -> None:
-    ends_at = time.monotonic() + _START_WITHIN_S
-    while time.monotonic() < ends_at:
-        try:
-            if httpx.get(url, timeout=2).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise RuntimeError(f"{url} did not answer in {_START_WITHIN_S} s")
-
-
 def _print(results: list[Result], arguments: argparse.Namespace) -> None:
     print(
         f"One web process, {arguments.connections} connections, {arguments.products:,} products,"
@@ -173,9 +165,35 @@ def _print(results: list[Result], arguments: argparse.Namespace) -> None:
             f"{result.name:24}{result.ratio:>14.2f}{result.ours_per_s:>10.0f}"
             f"{result.floor_per_s:>10.0f}{result.ours_p99_ms:>9.1f}"
         )
-    if arguments.json:
-        document = {"arguments": vars(arguments), "results": [asdict(r) for r in results]}
-        arguments.json.write_text(json.dumps(document, default=str, indent=2))
+
+
+def _print_imports(result: ImportResult) -> None:
+    print(
+        f"One web and one worker process, {result.rows:,} rows, {len(result.rounds)} rounds,"
+        f" Python {platform.python_version()}"
+    )
+    print(f"{'case':24}{'of LOAD DATA':>14}{'ours/s':>10}{'load/s':>10}{'goal':>9}")
+    verdict = "met" if result.ratio >= GOAL else "missed"
+    print(
+        f"{'import, whole':24}{result.ratio:>14.2f}{result.ours_per_s:>10.0f}"
+        f"{result.load_per_s:>10.0f}{GOAL:>9} {verdict}"
+    )
+    print(
+        f"{'  applying alone':24}{result.applying_ratio:>14.2f}{result.applying_per_s:>10.0f}"
+        f"{result.load_per_s:>10.0f}"
+    )
+    print(f"{'  checking alone':24}{'':>14}{result.checking_per_s:>10.0f}")
+
+
+def _write(
+    arguments: argparse.Namespace, results: list[Result], imported: ImportResult | None
+) -> None:
+    document = {
+        "arguments": vars(arguments),
+        "results": [asdict(result) for result in results],
+        "imports": None if imported is None else asdict(imported),
+    }
+    arguments.json.write_text(json.dumps(document, default=str, indent=2))
 
 
 def _arguments() -> argparse.Namespace:
@@ -184,6 +202,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--products", type=int, default=20_000)
+    parser.add_argument("--only", choices=(_READS, _IMPORTS), help="measure these alone")
+    parser.add_argument("--import-rows", type=int, default=100_000)
+    parser.add_argument("--import-rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="also write all rounds to this file")
     return parser.parse_args()
 

@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Operate a FarmLokal backend. Settings come from the environment or .env.",
     epilog="Ends with 0 when done, 1 when it or a check failed, 2 for wrong usage or settings,"
-    " 3 when the database or Redis is away.",
+    " 3 when the database, Redis or the API is away.",
 )
 app.command("up")(up_command)
 app.command("migrate")(migrate_command)

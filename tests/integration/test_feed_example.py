@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.polling import eventually
-from tests.processes import WorkerProcess
+from tests.processes import ApiProcess, WorkerProcess
 from tests.running_api import RunningApi, running_api
 from tests.servers import PrivateRedis, SqlServer
 
@@ -32,7 +32,7 @@ def api(mariadb: SqlServer, redis_server: PrivateRedis, tmp_path: Path) -> Itera
 def test_the_follower_of_the_page_keeps_a_mirror(
     api: RunningApi, mariadb: SqlServer, tmp_path: Path
 ) -> None:
-    """It starts with what is there, follows, and starts anew when its cursor is too old."""
+    """It starts with what is there, follows, and starts anew when its cursor is of no use."""
     (example,) = _BLOCK.findall(_PAGE.read_text())
     told, faults = tmp_path / "told", tmp_path / "faults"
     with (
@@ -68,6 +68,17 @@ def test_the_follower_of_the_page_keeps_a_mirror(
                 (kept,) = client.get("/v1/products?limit=1").json()["data"]
                 client.delete(f"/v1/products/{kept['id']}").raise_for_status()
             says(3)
+            # The server goes away; when it is back, it does not know its cursors any more.
+            api.process.terminate()
+            environment = {**api.process.environment, "CURSOR_SECRET": "n" * 32}
+            with (
+                ApiProcess(environment, port=api.process.port) as anew,
+                api.client(api.key) as client,
+            ):
+                anew.wait_for_log(lambda line: line.get("status_code") == 400)
+                (kept,) = client.get("/v1/products?limit=1").json()["data"]
+                client.delete(f"/v1/products/{kept['id']}").raise_for_status()
+                says(2)
             assert follower.poll() is None
         finally:
             follower.kill()

@@ -178,6 +178,26 @@ async def test_what_has_no_number_yet_is_not_read(db_resources: Resources) -> No
     assert await read_page(db, page.place, 1) == Page((), Place(2), has_more=False)
 
 
+async def test_a_page_of_large_products_ends_before_its_limit(
+    db_resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is left out by it: the next page goes on where it ended."""
+    db = db_resources.db
+    rows = sorted((await furnish(db, 4)), key=lambda row: row.id)
+    large, small = {"description": "x" * 400}, {"description": "x" * 5}
+    for row, patch in zip(rows, (small, large, large, small), strict=True):
+        await product_writes.patch_product(db_resources, row.id, patch, None)
+    await number_changes(db_resources)
+    for most, sizes in ((10_000, [4]), (500, [2, 2]), (1, [1, 1, 1, 1])):
+        monkeypatch.setattr(following, "_MOST_CHARACTERS", most)
+        for start in (None, Place(0)):
+            pages, end = await read_all(db, start, 10)
+            assert [len(page.entries) for page in pages] == sizes
+            shown = [entry.product_id for page in pages for entry in page.entries]
+            assert shown == [row.id for row in rows]
+            assert end == Place(4)
+
+
 async def purge(db: Database, names: Sequence[str], batch: int = 100) -> int:
     """Make these changes old, and purge one batch."""
     marks = ", ".join(["%s"] * len(names))

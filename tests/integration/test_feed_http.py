@@ -21,6 +21,7 @@ from tests.servers import PrivateMariaDB, PrivateRedis, SqlServer
 _POLL_MS = 100
 _SOON_S = 5.0
 """How long a change may take on a busy machine; a tenth of a second is usual."""
+_READS = 'database_query_duration_seconds_count{purpose="changes_read"'
 _POLLS = 'database_query_duration_seconds_count{purpose="changes_position"'
 
 
@@ -240,7 +241,7 @@ async def test_waiting_in_vain_ends_empty_at_the_same_place(shop: Shop) -> None:
     assert follower.since == before
 
 
-async def test_a_hundred_who_wait_cost_one_look_at_a_time(
+async def test_a_hundred_who_wait_cost_one_look_at_a_time_and_one_page(
     shop: Shop, client: httpx.AsyncClient
 ) -> None:
     since = (await shop.at_the_end()).since
@@ -255,10 +256,13 @@ async def test_a_hundred_who_wait_cost_one_look_at_a_time(
     await eventually_async(many_looks, deadline_s=10)
     looks, lasted_s = await metric(client, _POLLS) - before, time.monotonic() - began_at
     assert looks <= lasted_s * 1000 / _POLL_MS + 1
+    before = await metric(client, _READS)
     await shop.create("ALL")
     pages = await asyncio.gather(*reading)
     assert {page["data"][0]["sku"] for page in pages} == {"ALL"}
     await waiting(client, 0)
+    # Woken together they read together: two statements, and a few more for who came too late.
+    assert await metric(client, _READS) - before <= 10
     before = await metric(client, _POLLS)
     await asyncio.sleep(3 * _POLL_MS / 1000)  # nobody waits: nobody looks
     assert await metric(client, _POLLS) == before

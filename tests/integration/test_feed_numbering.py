@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from actors.work import sweep
 from coordination.clients import open_lock_client
 from coordination.errors import DatabaseUnavailable
 from coordination.jobs import NUMBER_CHANGES
+from models.database import Row, retrying
 from models.feed.numbering import count_unnumbered, number_changes
 from models.feed.passes import Passes
 from models.feed.position import fetch_position
@@ -67,6 +69,46 @@ async def test_numbers_are_consecutive_in_the_order_of_the_ids(resources: Resour
     assert await number_changes(resources) == 2
     assert (await numbered(resources.db))[-2:] == [(24, "late"), (25, "later")]
     assert (await fetch_position(resources.db)).position == 25
+
+
+async def test_one_look_serves_many_batches(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server sorts all that waits for each look: a backlog's time must not grow with it so."""
+    looks, fetch = 0, resources.db.fetch
+
+    async def counting(sql: str, *arguments: Any, **named: Any) -> list[Row]:
+        nonlocal looks
+        looks += "ORDER BY id" in sql
+        return await fetch(sql, *arguments, **named)
+
+    monkeypatch.setattr(resources.db, "fetch", counting)
+    names = [f"p{number:03}" for number in range(20 * _BATCH + 3)]
+    await add_changes(resources.db, names)
+    assert await number_changes(resources) == len(names)
+    assert looks == 2
+    assert await numbered(resources.db) == list(enumerate(names, start=1))
+
+
+async def test_what_another_numbered_since_the_look_is_not_numbered_again(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes between two batches of one look, and takes of those that the look had found."""
+    names = [f"p{number:03}" for number in range(5 * _BATCH)]
+    await add_changes(resources.db, names)
+    other, real, batches = replace(resources, numbering=Passes()), retrying, 0
+
+    async def beside_another(unit: Callable[[], Awaitable[Any]]) -> Any:
+        nonlocal batches
+        batches += 1
+        if batches == 3:
+            assert await number_changes(other) == 3 * _BATCH
+            await add_changes(resources.db, ["late"])
+        return await real(unit)
+
+    monkeypatch.setattr("models.feed.numbering.retrying", beside_another)
+    assert await number_changes(resources) == 2 * _BATCH + 1
+    assert await numbered(resources.db) == list(enumerate([*names, "late"], start=1))
 
 
 async def test_ids_with_gaps_get_numbers_without(resources: Resources, tmp_path: Path) -> None:

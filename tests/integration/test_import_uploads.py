@@ -1,7 +1,7 @@
 """Uploads as they go wrong, go on for long, or come many at once; no worker runs.
 
-Limits are low here: a request may take one second, a key's lease lasts one, and an upload may be
-silent for three.
+Limits are low here: a request may take one second, a key's lease lasts one, an upload may be silent
+for three, and four are taken in at once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -38,9 +38,9 @@ STORED = HEADING + (b"1,S,%s,eggs,1\n" % (b"n" * 180)) * 16_000
 ENOUGH = 10 * 1024 * 1024 * 1024
 SHORT = {
     "REQUEST_TIMEOUT_S": "1",
-    "CHANGES_WAIT_MOST_S": "0",
     "IMPORT_IDLE_TIMEOUT_S": "3",
     "IDEMPOTENCY_LEASE_S": "1",
+    "IMPORT_UPLOADS": "4",
 }
 
 
@@ -168,6 +168,67 @@ def chunks(server: SqlServer, api: RunningApi) -> list[dict[str, object]]:
             database=api.database,
         )
     ]
+
+
+def test_a_client_that_leaves_while_its_file_is_removed(
+    api: RunningApi, mariadb: SqlServer
+) -> None:
+    """The removal takes several statements; the second waits here until the client has gone."""
+    before = rows_of(mariadb, api.database)
+    with mariadb.connect(api.database) as connection, connection.cursor() as holder:
+        with sending(api, CHUNKED) as upload:
+            upload.send(STORED)
+            eventually(lambda: chunks(mariadb, api))
+            # Without locks on gaps, so that more can be stored until it is refused.
+            holder.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            holder.execute("BEGIN")
+            holder.execute("SELECT id FROM import_chunks FOR UPDATE")
+            upload.send(b'"x"y\n')
+            upload.send(b"")
+            given_up = "SELECT id FROM imports WHERE stage = 'failed'"
+            eventually(lambda: mariadb.rows(given_up, database=api.database))
+        with api.client() as client:
+            # Once it is answered on a later connection, the end of the other one was seen.
+            client.get("/health/live").raise_for_status()
+        holder.execute("COMMIT")
+    eventually(lambda: rows_of(mariadb, api.database) == before)
+
+
+def test_a_pause_within_the_end_of_the_body(api: RunningApi) -> None:
+    """However long, what follows is judged as if it had come at once: here as no end at all."""
+    for pause_s in (0.0, 2.3):
+        with sending(api, CHUNKED) as upload:
+            upload.send(HEADING + b"1,A,a,eggs,1\n")
+            upload.socket.sendall(b"0\r\n")
+            time.sleep(pause_s)
+            upload.socket.sendall(b"GET /v1/farms HTTP/1.1\r\nHost: farm.example\r\n\r\n")
+            upload.refused(400, "bad-request")
+
+
+def test_so_many_uploads_at_once_and_no_more(api: RunningApi, mariadb: SqlServer) -> None:
+    """The next one is told to come again, at once; it finds a place when another has ended."""
+    receiving = "SELECT COUNT(*) AS n FROM imports WHERE stage = 'receiving'"
+
+    def busy() -> int:
+        return int(mariadb.rows(receiving, database=api.database)[0]["n"])
+
+    eventually(lambda: busy() == 0)
+    with ExitStack() as open_ones, api.client(api.key) as client:
+        uploads = [open_ones.enter_context(sending(api, CHUNKED)) for _ in range(4)]
+        for upload in uploads:
+            upload.send(HEADING)
+        eventually(lambda: busy() == 4)
+        keyed = f'Idempotency-Key: "{uuid4()}"'
+        with sending(api, CHUNKED, keyed) as refused:
+            assert "retry-after" in refused.refused(503, "unavailable")
+        assert client.get("/v1/farms").status_code == 200
+        uploads[0].send(b"1,A,a,eggs,1\n")
+        uploads[0].send(b"")
+        assert uploads[0].answer()[0] == 202
+        with sending(api, CHUNKED, keyed) as again:
+            for piece in (HEADING, b"1,A,a,eggs,1\n", b""):
+                again.send(piece)
+            assert again.answer()[0] == 202
 
 
 def test_an_upload_that_is_cancelled_meanwhile(api: RunningApi, mariadb: SqlServer) -> None:

@@ -51,6 +51,7 @@ class PrivateMariaDB(PrivateServer, SqlServer):
                     self._programs.install_db,
                     "--no-defaults",
                     f"--datadir={self._data}",
+                    *self._own_tmpdir(),
                     "--skip-test-db",
                     # root comes in through the socket only; nobody without a password by TCP.
                     "--auth-root-authentication-method=socket",
@@ -80,6 +81,7 @@ class PrivateMariaDB(PrivateServer, SqlServer):
             self._programs.server,
             "--no-defaults",  # first, or it is not obeyed
             f"--datadir={self._data}",
+            *self._own_tmpdir(),
             f"--socket={self.directory / 'socket'}",
             f"--pid-file={self.directory / 'pid'}",
             f"--init-file={self._accounts}",
@@ -111,6 +113,10 @@ class PrivateMariaDB(PrivateServer, SqlServer):
                 return True
         except pymysql.MySQLError:
             return False
+
+    def _own_tmpdir(self) -> list[str]:
+        # A server that starts deletes the temporary tables it finds there, also another server's.
+        return [f"--tmpdir={self.directory}"]
 
     def _as_root(self) -> list[str]:
         return ["--user=root"] if os.geteuid() == 0 else []

@@ -185,6 +185,8 @@ def test_a_row_of_another_width_is_one_fault(cells: list[str], reason: str) -> N
         (b'{"sku": "A"', "is not well-formed JSON"),
         (b"sku,name", "is not well-formed JSON"),
         (b'{"a": NaN}', "is not well-formed JSON"),
+        (b'{"price": "1", "sku": "A", "price": "2"}', "names a member twice"),
+        (b'{"attributes" : {"a":1, "a" :2}}', "names a member twice"),
         (b'{"sku": "\\ud800"}', "is not well-formed JSON"),
         (b"[" * 2_000, "is not well-formed JSON"),
         (b'["A"]', "is not a JSON object"),

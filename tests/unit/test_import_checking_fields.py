@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import orjson
 import pytest
 
 from models.imports.options import DecimalMark, Subject
@@ -145,11 +144,6 @@ def test_members_that_are_taken(field: str, value: object, kept: object) -> None
         assert row.price_minor == 400
     else:
         assert getattr(row, field) == kept
-
-
-def test_the_last_of_equal_members_counts() -> None:
-    line = orjson.dumps(JSON_PRODUCT)[:-1] + b',"sku":"LAST"}'
-    assert product(check_json(line)).sku == "LAST"
 
 
 def test_attributes_may_be_nested_sixteen_levels_deep() -> None:

@@ -52,6 +52,28 @@ def test_the_delimiter_under_which_most_fields_are_found() -> None:
     assert layout_of("stock;unit,price,x", defaults=defaults).delimiter == ","
 
 
+@pytest.mark.parametrize("line", ["sep={}", '"sep={}"', "SEP={}", "\ufeffsep={}"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_a_first_line_may_name_the_delimiter(line: str, end: str, delimiter: str) -> None:
+    """Excel's way, which shows no row of it; the heading alone may tell too little."""
+    rows = [line.format(delimiter), "farm|sku,stock;unit\tname", "1"]
+    defaults = dict.fromkeys(("farm", "sku", "name", "category", "price"), "1")
+    reading = read(end.join([*rows, ""]).encode(), import_options(defaults=defaults))
+    assert reading.layout.delimiter == delimiter
+    assert [row for row, _ in reading.records] == [2]
+
+
+def test_a_delimiter_is_named_by_nothing_else() -> None:
+    """Not below the first line, not one that no file is read with; an option is stronger."""
+    heading = "farm;sku;name;category;price"
+    assert '"sep="' in reasons(f"\nsep=;\n{heading}")[0]
+    assert '"sep=;"' in reasons(f"sep=,\nsep=;\n{heading}")[0]
+    assert '"sep=:"' in reasons("sep=:\nfarm:sku:name:category:price")[0]
+    assert layout_of(f"sep=,\n{heading}", delimiter=";").headings[0] == "farm"
+    assert 'separated by comma, are "farm;sku' in reasons(f"sep=,\n{heading}")[0]
+
+
 def test_a_delimiter_that_is_given_is_obeyed() -> None:
     """Even when another would do."""
     (reason,) = reasons("farm,sku,name,category,price", delimiter=";")
@@ -241,7 +263,7 @@ def test_a_heading_without_end_is_refused_early(filler: bytes) -> None:
     """It is what a file without line ends looks like."""
     reader = reader_of()
     body = b'"farm' + filler * 1_000_000
-    with pytest.raises(InvalidInput, match="/header: is longer than 65536 bytes"):
+    with pytest.raises(InvalidInput, match=r"/header: (is longer than 65536 bytes|takes more)"):
         list(reader.feed(body[:200_000]))
 
 
@@ -278,3 +300,33 @@ def test_a_member_of_ndjson_fills_one_field() -> None:
         "",
         'mapping has the member "id" fill sku and name; it can fill only one',
     )
+
+
+def test_a_heading_has_so_many_columns() -> None:
+    """Each is compared with every field, and with every one that the mapping names."""
+    most = ",".join(["farm,sku,name,category,price", *["x"] * 4_091])
+    assert len(layout_of(most).columns) == 4_096
+    mapping = {f"attributes.a{n}": f"h{n}" for n in range(64)}
+    (reason,) = reasons(f"{most},x", mapping=mapping)
+    assert reason == "has more than 4096 columns; leave out those that fill no field"
+
+
+def test_a_heading_begins_within_so_many_lines() -> None:
+    """Lines that are empty with any delimiter do not count."""
+    heading = "farm,sku,name,category,price"
+    assert layout_of("\n" * 5_000 + ",,\n" * 999 + heading, delimiter=",").headings
+    (reason,) = reasons(",,\n" * 1_000 + heading, delimiter=",")
+    assert reason == "is missing: the file begins with nothing but empty rows"
+    (reason,) = reasons('"' + "\n" * 1_001)
+    assert reason == "takes more than 1000 lines; is a quote never closed?"
+
+
+def test_ndjson_under_another_name() -> None:
+    (reason,) = reasons('{"farm": 1, "sku": "A"}')
+    assert reason == "looks like NDJSON; send it with Content-Type: application/x-ndjson"
+
+
+def test_what_cannot_be_seen_is_shown() -> None:
+    """Such as a second byte order mark."""
+    (reason,) = reasons("\ufeff\ufefffarm,sku,name,category,price")
+    assert 'are "\ufffdfarm", "sku"' in reason

@@ -38,9 +38,9 @@ class AttributeRows:
         """JSON with sorted keys, or ``None`` where the row says nothing; notes faults."""
         values = said.values
         found = values.get(_WHOLE)
-        for field, name in self._parts:
-            if field in values:
-                found = {**found, name: values[field]} if found else {name: values[field]}
+        parts = {name: values[field] for field, name in self._parts if field in values}
+        if parts:
+            found = {**found, **parts} if found else parts
         if found is None:
             return None
         try:

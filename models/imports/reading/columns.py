@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -45,6 +45,7 @@ _ATTRIBUTES: Final = "attributes"
 _GAPS: Final = re.compile(r"[\s-]+")
 _SHOWN_NAMES: Final = 30
 _SHOWN_CHARACTERS: Final = 60
+_MOST_COLUMNS: Final = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,9 @@ class Match:
 def match_headings(headings: Sequence[str], options: ImportOptions) -> Match:
     """Find the fields of a CSV file's columns."""
     columns: list[str | None] = [None] * len(headings)
+    if len(headings) > _MOST_COLUMNS:
+        problem = f"has more than {_MOST_COLUMNS} columns; leave out those that fill no field"
+        return Match(tuple(headings), tuple(columns), (problem,), ())
     problems = _map_columns(columns, headings, options)
     by_name: dict[str, list[int]] = {}
     for position, heading in enumerate(headings):
@@ -112,8 +116,14 @@ def match_members(options: ImportOptions) -> tuple[dict[str, str], list[str]]:
 
 def quoted(name: str) -> str:
     """A heading as a text shows it."""
-    shown = "".join(c if c.isprintable() else " " for c in name[:_SHOWN_CHARACTERS])
+    shown = "".join(map(_shown, name[:_SHOWN_CHARACTERS]))
     return f'"{shown}…"' if len(name) > _SHOWN_CHARACTERS else f'"{shown}"'
+
+
+def _shown(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else "\ufffd"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -128,8 +138,11 @@ def _map_columns(
 ) -> list[str]:
     """Fill in what the mapping says, and tell what is wrong with it."""
     problems: list[str] = []
+    written = _positions(map(str.strip, headings)) if options.mapping else {}
+    compared = _positions(map(_canonical, headings)) if options.mapping else {}
     for field, wanted in options.mapping.items():
-        found = _columns_called(wanted, headings)
+        # As it is written, else as it is compared.
+        found = written.get(wanted.strip()) or compared.get(_canonical(wanted), [])
         name = quoted(wanted)
         if field == _ATTRIBUTES:
             problems.append(
@@ -156,11 +169,11 @@ def _map_columns(
     return problems
 
 
-def _columns_called(wanted: str, headings: Sequence[str]) -> list[int]:
-    """Where the heading stands: as it is written, else as it is compared."""
-    exact = [at for at, heading in enumerate(headings) if heading.strip() == wanted.strip()]
-    like = _canonical(wanted)
-    return exact or [at for at, heading in enumerate(headings) if _canonical(heading) == like]
+def _positions(names: Iterable[str]) -> dict[str, list[int]]:
+    positions: dict[str, list[int]] = {}
+    for position, name in enumerate(names):
+        positions.setdefault(name, []).append(position)
+    return positions
 
 
 def _field_called(heading: str, options: ImportOptions) -> str | None:

@@ -13,14 +13,16 @@ from typing import Final
 
 from models.imports.options import FileFormat
 from models.imports.reading.lines import Stretch, any_line_ends
-from models.imports.reading.refusals import refused, row_pointer
+from models.imports.reading.refusals import refused, row_pointer, too_many_lines
 
-__all__ = ["NEVER_CLOSED", "CsvRun", "csv_records", "has_values"]
+__all__ = ["NEVER_CLOSED", "CsvRun", "check_line_count", "csv_records", "has_values"]
 
 NEVER_CLOSED: Final = "has a quoted field that is never closed"
 _MALFORMED: Final = (
     "has text after a closing quote; a quote within a quoted field must be written twice"
 )
+# Where a field is open, all of its lines are parsed again with each slice, in one go.
+_MOST_LINES: Final = 10_000
 # The parser's own bound is the process's, and at first lower than what a record may hold. It is
 # only ever raised, always to this, past any IMPORT_MAX_RECORD_BYTES, so threads cannot disagree.
 _FIELD_CHARACTERS: Final = 2**24
@@ -33,6 +35,12 @@ class _RanDry(Exception):
 def _run_dry() -> Iterator[str]:
     raise _RanDry
     yield
+
+
+def check_line_count(lines: int, pointer: str) -> None:
+    """Raises ``InvalidInput`` for a record, whole or not, of too many lines."""
+    if lines > _MOST_LINES:
+        raise refused(pointer, too_many_lines(_MOST_LINES))
 
 
 def has_values(cells: list[str]) -> bool:
@@ -65,7 +73,11 @@ class CsvRun:
                 end = reader.line_num
                 row += 1
                 self.taken, self.row = end, row
-                yield row, lines[start] if end - start == 1 else b"".join(lines[start:end]), cells
+                text = lines[start]
+                if end - start > 1:
+                    check_line_count(end - start, row_pointer(row))
+                    text = b"".join(lines[start:end])
+                yield row, text, cells
                 start = end
         except _RanDry:
             return

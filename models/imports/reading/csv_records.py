@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Final
@@ -9,7 +11,12 @@ from typing import Final
 from coordination.settings import Settings
 from models.imports.layout import Layout
 from models.imports.options import ImportOptions
-from models.imports.reading.csv_parsing import NEVER_CLOSED, CsvRun, has_values
+from models.imports.reading.csv_parsing import (
+    NEVER_CLOSED,
+    CsvRun,
+    check_line_count,
+    has_values,
+)
 from models.imports.reading.heading import find_heading
 from models.imports.reading.lines import (
     LineCutter,
@@ -28,6 +35,8 @@ from models.imports.reading.refusals import (
 __all__ = ["CsvRecords"]
 
 _HEADING_BYTES: Final = 65_536
+# By which Excel is told the delimiter. It may be quoted, as a program writes a row's first cell.
+_DELIMITER_LINE: Final = re.compile(rb'("?)sep=([,;|\t])\1\s*', re.IGNORECASE)
 
 
 class CsvRecords:
@@ -43,6 +52,7 @@ class CsvRecords:
         # Lines of a record whose quoted field is not closed yet, or of the heading.
         self._open: list[bytes] = []
         self._row = 0
+        self._is_beginning = True
         # Positions of mapped columns that had no value so far.
         self._unseen: list[int] = []
 
@@ -91,6 +101,8 @@ class CsvRecords:
         return CsvRun(self._stretch(), self.layout.delimiter)
 
     def _read_heading(self, *, last: bool) -> None:
+        if self._is_beginning and self._open:
+            self._read_delimiter_line()
         # These are empty with any delimiter; there may be more of them than a heading may hold.
         empty = 0
         while empty < len(self._open) and not self._open[empty].strip():
@@ -108,12 +120,21 @@ class CsvRecords:
         self._unseen = [position for position, column in columns if column is not None]
         self._advance(heading.lines, heading.row)
 
+    def _read_delimiter_line(self) -> None:
+        """Take the delimiter of a first line that names it. Spreadsheets show no such row."""
+        self._is_beginning = False
+        named = _DELIMITER_LINE.fullmatch(self._open[0])
+        if named is not None:
+            delimiter = self._options.delimiter or named[2].decode()
+            self._options = replace(self._options, delimiter=delimiter)
+            self._advance(1, 0)
+
     def _look_for_values(self, cells: list[str]) -> None:
-        self._unseen = [
-            position
-            for position in self._unseen
-            if position >= len(cells) or not cells[position] or cells[position].isspace()
-        ]
+        # Of a short row only as much is looked at as it has: there may be thousands of columns.
+        within = bisect_left(self._unseen, len(cells))
+        seen = {at for at in self._unseen[:within] if cells[at] and not cells[at].isspace()}
+        if seen:
+            self._unseen = [position for position in self._unseen if position not in seen]
 
     def _stretch(self) -> Stretch:
         return Stretch(self._open, self._row, self.offset, self._decode)
@@ -131,6 +152,7 @@ class CsvRecords:
             pointer, most_bytes = HEADING, self._most_heading_bytes
         if open_bytes > most_bytes:
             raise refused(pointer, too_long(most_bytes, is_quoted=bool(self._open)))
+        check_line_count(len(self._open), pointer)
         if last and self._open:
             raise refused(pointer, NEVER_CLOSED)
 

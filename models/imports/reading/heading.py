@@ -18,12 +18,16 @@ from models.imports.options import ImportOptions
 from models.imports.reading.columns import Match, listed, match_headings
 from models.imports.reading.csv_parsing import NEVER_CLOSED, CsvRun, has_values
 from models.imports.reading.lines import Stretch
-from models.imports.reading.refusals import HEADING, refused
+from models.imports.reading.refusals import HEADING, refused, too_many_lines
 
 __all__ = ["Heading", "find_heading"]
 
 _DELIMITERS: Final = (",", ";", "\t", "|")
 _NAMES: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe"}
+# All of them may be parsed at once, and that with each delimiter.
+_MOST_LINES: Final = 1_000
+_MISSING: Final = "is missing: the file begins with nothing but empty rows"
+_NDJSON: Final = "looks like NDJSON; send it with Content-Type: application/x-ndjson"
 # The layout is a column of the database that takes 65,535 bytes.
 _LAYOUT_BYTES: Final = 60_000
 
@@ -57,18 +61,21 @@ def find_heading(stretch: Stretch, options: ImportOptions, *, last: bool) -> Hea
 
     Raises ``InvalidInput`` when there is none that can be used.
     """
+    is_cut = len(stretch.lines) > _MOST_LINES
+    last = last or is_cut
+    stretch = replace(stretch, lines=stretch.lines[:_MOST_LINES])
     attempts: list[_Attempt] = []
     reasons: list[str] = []
     is_open = False
     for delimiter in (options.delimiter,) if options.delimiter else _DELIMITERS:
         try:
-            attempt = _attempt(stretch, options, delimiter)
+            attempt = _attempt(stretch, options, delimiter, last=last)
         except InvalidInput as error:
             reasons.append(error.errors[0].detail)
             continue
         if attempt is None:
             is_open = True
-            reasons.append(NEVER_CLOSED)
+            reasons.append(too_many_lines(_MOST_LINES) if is_cut else NEVER_CLOSED)
         else:
             attempts.append(attempt)
     best = max(attempts, key=lambda attempt: attempt.worth, default=None)
@@ -81,12 +88,16 @@ def find_heading(stretch: Stretch, options: ImportOptions, *, last: bool) -> Hea
     return Heading(_layout(best), best.row, best.lines)
 
 
-def _attempt(stretch: Stretch, options: ImportOptions, delimiter: str) -> _Attempt | None:
+def _attempt(
+    stretch: Stretch, options: ImportOptions, delimiter: str, *, last: bool
+) -> _Attempt | None:
     """The first row that is not empty; ``None`` when it is not whole."""
     run = CsvRun(stretch, delimiter)
     for row, _, cells in run:
         if has_values(cells):
             return _Attempt(delimiter, match_headings(cells, options), row, run.taken)
+    if last and run.taken == len(stretch.lines):
+        raise refused(HEADING, _MISSING)
     return None
 
 
@@ -101,6 +112,8 @@ def _layout(found: _Attempt) -> Layout:
 
 def _refusal(found: _Attempt) -> InvalidInput:
     match = found.match
+    if match.headings[0].lstrip().startswith("{"):
+        return refused(HEADING, _NDJSON)
     reasons = list(match.problems)
     if match.missing:
         name = _NAMES.get(found.delimiter, found.delimiter)

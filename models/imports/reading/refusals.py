@@ -6,7 +6,7 @@ from typing import Final
 
 from coordination.errors import FieldError, InvalidInput
 
-__all__ = ["HEADING", "WHOLE_FILE", "refused", "row_pointer", "too_long"]
+__all__ = ["HEADING", "WHOLE_FILE", "refused", "row_pointer", "too_long", "too_many_lines"]
 
 WHOLE_FILE: Final = ""
 HEADING: Final = "/header"
@@ -26,3 +26,8 @@ def too_long(most_bytes: int, *, is_quoted: bool = False) -> str:
     """The reason against a record of more than ``most_bytes``."""
     hint = "; is a quote never closed?" if is_quoted else ""
     return f"is longer than {most_bytes} bytes{hint}"
+
+
+def too_many_lines(most: int) -> str:
+    """The reason against a record, whole or not, that takes more than ``most`` lines."""
+    return f"takes more than {most} lines; is a quote never closed?"
