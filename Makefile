@@ -17,7 +17,9 @@ run: $(VENV)/.installed ## Set up and start everything: API, worker, scheduler, 
 
 # Two at a time, a file at a time: most tests wait for servers more than they compute.
 test: $(VENV)/.installed-dev ## Set up and run all tests (they start their own MariaDB and Redis)
-	$(BIN)/pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	@# What compares times runs alone, first; 5: nothing of it was asked for.
+	$(BIN)/pytest -m alone $(PYTEST_ARGS) || [ $$? -eq 5 ]
+	$(BIN)/pytest -m "not alone" -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev ## Lint, types and room contracts
 	$(BIN)/ruff check .

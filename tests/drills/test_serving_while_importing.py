@@ -46,6 +46,7 @@ _LISTS: Final = (
 _HOT_PRODUCTS: Final = 20
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(420)
 async def test_reads_stay_within_twice_their_idle_p95(
     mariadb: SqlServer,
