@@ -163,8 +163,8 @@ class Settings(BaseSettings):
     import_chunk_bytes: Annotated[int, Field(ge=1_024, le=8_388_608)] = 1_048_576
     """A chunk is full when either is reached."""
     import_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
-    """Chunks that a worker process works on at once. One keeps about one core busy, the worker's and
-    the database's turns together, and leaves the others to readers."""
+    """Chunks that a worker process works on at once. One keeps about one core busy, the worker and
+    the database taking turns, and leaves the others to readers."""
     import_lease_s: Seconds = 30
     import_max_attempts: Annotated[int, Field(ge=1, le=100)] = 15
     import_backoff_first_ms: Millis = 500
