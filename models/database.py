@@ -105,8 +105,11 @@ def tortoise_config(settings: Settings) -> dict[str, Any]:
                 "connect_timeout": max(1, settings.database_connect_timeout_ms // 1000),
                 "charset": "utf8mb4",
                 "sql_mode": "'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'",
+                # The second lets go of the locks of a process that froze in a transaction. We give
+                # a transaction up well before. MySQL has nothing like it and reads a comment.
                 "init_command": "SET innodb_lock_wait_timeout = "
-                f"{max(1, settings.database_query_timeout_ms // 1000)}",
+                f"{max(1, settings.database_query_timeout_ms // 1000)}"
+                f" /*M! , idle_transaction_timeout = {_idle_transaction_s(settings)} */",
             },
         }
     return {
@@ -120,6 +123,12 @@ def tortoise_config(settings: Settings) -> dict[str, Any]:
         },
         "use_tz": False,
     }
+
+
+def _idle_transaction_s(settings: Settings) -> int:
+    """Longer than ``Database.transaction`` bears with, in whole seconds."""
+    patience_ms = settings.database_acquire_timeout_ms + settings.database_query_timeout_ms
+    return 2 * patience_ms // 1000 + 2
 
 
 class Database:

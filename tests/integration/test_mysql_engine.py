@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from coordination.errors import DatabaseUnavailable
 from models.database import Database, open_database
 from models.migrate import migrate, pending_migrations
 from tests.databases import settings_for
+from tests.polling import eventually_async
 from tests.servers import PrivateMariaDB
 
 _CONNECTIONS = 3
@@ -104,3 +106,26 @@ async def test_a_pool_of_one_is_enough_to_migrate(fresh_database: str, tmp_path:
     async with asyncio.timeout(60):
         assert await migrate(settings)
         assert not await pending_migrations(settings)
+
+
+async def test_the_server_ends_the_transaction_of_a_process_that_froze(db: Database) -> None:
+    """Its locks would otherwise stand in everybody's way for as long as it is frozen."""
+    await db.execute("CREATE TABLE things (id INT PRIMARY KEY) ENGINE=InnoDB", purpose="test")
+    await db.execute("INSERT INTO things VALUES (1)", purpose="test")
+    frozen = await db.client._pool.acquire()
+    try:
+        async with frozen.cursor() as cursor:
+            await cursor.execute("BEGIN")
+            await cursor.execute("SELECT id FROM things FOR UPDATE")
+        with pytest.raises(DatabaseUnavailable):
+            await db.execute("UPDATE things SET id = 2", purpose="test")
+
+        async def is_free() -> bool:
+            with suppress(DatabaseUnavailable):
+                return await db.execute("UPDATE things SET id = 2", purpose="test") == 1
+            return False
+
+        await eventually_async(is_free, deadline_s=15)
+    finally:
+        frozen.close()
+        await db.client._pool.release(frozen)
