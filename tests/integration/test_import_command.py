@@ -463,6 +463,8 @@ def on_a_terminal(
         [sys.executable, "-m", "ops.cli.app", "import", *arguments],
         stderr=theirs,
         env={**os.environ, "TERM": "xterm", "COLUMNS": "120", "PYTHONPATH": str(ROOT)},
+        # Where the tests run in the background, a shell has them ignore it, and their children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     os.close(theirs)
     os.set_blocking(ours, False)

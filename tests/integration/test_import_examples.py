@@ -33,6 +33,7 @@ _UNREADABLE: tuple[tuple[bytes, dict[str, str]], ...] = (
     (_HEADING + b'A-1,"Apples" ripe,eggs,1.00\n', {}),
     (_HEADING + b'A-1,"Apples,eggs,1.00\n', {}),
     (_HEADING + b'A-1,"' + _ROW * 20_000, {}),
+    (_HEADING + b'A-1,"' + (b"Apples " * 10 + b"\n") * 5_000, {}),
     (b"", {}),
     (_HEADING, {}),
     (gzip.compress(_FILE), {}),
