@@ -14,6 +14,7 @@ from models.migrate import migrate
 from models.resources import Resources, open_resources
 from tests.big_catalogue import BigCatalogue, big_catalogue
 from tests.databases import DATABASES, database_url, settings_for
+from tests.import_work import import_work
 from tests.servers import PrivateRedis, SqlServer
 
 
@@ -47,6 +48,16 @@ class HintLog:
 def hint_log() -> HintLog:
     """The hints that `db_resources` sends."""
     return HintLog()
+
+
+@pytest.fixture(params=DATABASES)
+async def import_resources(
+    request: pytest.FixtureRequest, tmp_path: Path, fresh_redis: PrivateRedis, hint_log: HintLog
+) -> AsyncIterator[Resources]:
+    """What the workers of imports work with, on MariaDB and on SQLite."""
+    url = database_url(request.param, tmp_path, request)
+    async with import_work(tmp_path, url, fresh_redis, hint_log) as opened:
+        yield opened
 
 
 @pytest.fixture(params=DATABASES)

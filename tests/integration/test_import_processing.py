@@ -1,93 +1,32 @@
-"""Imports worked on, on both databases: what they write, refuse, and survive."""
+"""Imports worked on, on both databases: what they write, and what they refuse."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from coordination import keys
-from coordination.errors import LeaseLost
-from coordination.jobs import PROCESS_IMPORTS
 from coordination.rate_limit import LimitRequest
 from models.catalog import listing
 from models.catalog.product_writes import NewProduct, create_product, patch_product
 from models.catalog.query import ListQuery, Order, Sort
-from models.database import Database, retrying
-from models.imports import chunk_applying, chunk_checking, claims, inspection, judging
-from models.imports.cancelling import cancel
-from models.imports.imports import Import
+from models.imports import chunk_checking, claims
 from models.imports.options import Missing, Policy, Subject
-from models.imports.processing import count_due, process
-from models.imports.stages import Phase, Reason, Stage
-from models.migrate import migrate
-from models.resources import Resources, open_resources
-from tests.databases import DATABASES, database_url, settings_for
-from tests.imports import csv_layout, start_upload, upload
-from tests.integration.conftest import HintLog
-from tests.partner_news import add_places, catalogue, changes
+from models.imports.processing import count_due
+from models.imports.stages import Reason, Stage
+from models.resources import Resources
+from tests.import_work import faults, found, lines, worked
+from tests.imports import csv_layout, upload
+from tests.partner_news import catalogue, changes
 from tests.servers import PrivateRedis
 
 
-@pytest.fixture(params=DATABASES)
-async def resources(
-    request: pytest.FixtureRequest, tmp_path: Path, fresh_redis: PrivateRedis, hint_log: HintLog
-) -> AsyncIterator[Resources]:
-    """Farms 1 (hill) and 2 (dale); categories food, eggs and fruit."""
-    url = database_url(request.param, tmp_path, request)
-    settings = settings_for(
-        tmp_path, url, redis_url=fresh_redis.url, import_max_attempts=3, import_backoff_first_ms=1
-    )
-    await migrate(settings)
-    opened = await open_resources(settings, hint_log)
-    try:
-        await add_places(opened.db)
-        yield opened
-    finally:
-        await opened.close()
-
-
-def lines(*numbers: int, name: str = "Eggs", stock: int | str = 7, farm: int = 1) -> str:
-    """Valid rows of a product each."""
-    return "".join(f"{farm},S-{n},{name} {n},eggs,{n}.50,{stock}\n" for n in numbers)
-
-
-async def worked(resources: Resources, started: Import) -> Import:
-    """The import once nothing more is due."""
-    await process(resources)
-    return await found(resources, started)
-
-
-async def found(resources: Resources, started: Import) -> Import:
-    """The import as it is now."""
-    held = await inspection.find(resources.db, started.public_id)
-    assert held is not None
-    return held
-
-
-async def faults(resources: Resources, of: Import) -> list[tuple[int, str, str]]:
-    """Row, column and reason of each."""
-    return [
-        (fault.row, fault.column, fault.reason)
-        async for batch in inspection.iterate_faults(resources.db, of.id)
-        for fault in batch
-    ]
-
-
-async def make_due(db: Database) -> None:
-    """Let every wait and every lease of pending work of imports be over."""
-    for table in ("import_chunks", "imports"):
-        await retrying(
-            lambda table=table: db.execute(  # type: ignore[misc]  # bound in the loop
-                f"UPDATE {table} SET next_attempt_at = {db.dialect.now_plus_us.format(-1)},"
-                f" lease_until = {db.dialect.now_plus_us.format(-1)} WHERE state = 'pending'",
-                purpose="test",
-            )
-        )
+@pytest.fixture
+def resources(import_resources: Resources) -> Resources:
+    """On both databases."""
+    return import_resources
 
 
 async def test_rows_of_all_chunks_become_products(resources: Resources) -> None:
@@ -325,130 +264,6 @@ async def test_a_cache_that_is_away_at_the_end_is_voided_by_a_worker_later(
     assert rows == [{"kind": "import.ended", "state": "pending"}]
 
 
-@pytest.mark.parametrize("phase", list(Phase), ids=str)
-async def test_a_chunk_that_fails_once_is_done_once(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch, phase: Phase
-) -> None:
-    """Whatever its failed transaction had written is gone with it."""
-    module = chunk_checking if phase is Phase.CHECK else chunk_applying
-    count = claims.count_chunk
-    failed: list[bool] = []
-
-    async def failing(*args: Any) -> None:
-        await count(*args)
-        if not failed:
-            failed.append(True)
-            raise RuntimeError("of the test")
-
-    monkeypatch.setattr(module, "count_chunk", failing)
-    started = await upload(resources, lines(1, 2), lines(3))
-    await process(resources)
-    await make_due(resources.db)
-    done = await worked(resources, started)
-    assert failed
-    assert (done.stage, done.rows_checked, done.rows_created) == (Stage.COMPLETED, 3, 3)
-    assert await changes(resources.db) == [("created", 1)] * 3
-
-
-@pytest.mark.parametrize("phase", list(Phase), ids=str)
-async def test_a_worker_that_was_frozen_past_its_lease_changes_nothing(
-    resources: Resources, phase: Phase
-) -> None:
-    started = await upload(resources, lines(1, 2))
-    if phase is Phase.APPLY:
-        chunk = await claims.claim_chunk(resources.db)
-        assert chunk is not None
-        assert started.layout is not None
-        await chunk_checking.check(resources, chunk, started, started.layout)
-        claimed = await claims.claim_import(resources.db)
-        assert claimed is not None
-        await judging.judge(resources, claimed)
-    late = await claims.claim_chunk(resources.db)
-    assert late is not None
-    assert late.phase is phase
-    await make_due(resources.db)  # its lease has ended
-    done = await worked(resources, started)
-    assert done.stage is Stage.COMPLETED
-    work = chunk_checking.check if phase is Phase.CHECK else chunk_applying.apply
-    assert done.layout is not None
-    with pytest.raises(LeaseLost):
-        await work(resources, late, done, done.layout)
-    assert await found(resources, done) == done
-    assert await changes(resources.db) == [("created", 1)] * 2
-
-
-async def test_a_chunk_that_always_fails_ends_the_import(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    apply = chunk_applying._write_products
-    poisoned = "S-3"
-
-    async def failing(db: Any, conn: Any, of: Any, layout: Any, rows: Any) -> Any:
-        if any(row.sku == poisoned for row in rows):
-            raise RuntimeError("of the test")
-        return await apply(db, conn, of, layout, rows)
-
-    monkeypatch.setattr(chunk_applying, "_write_products", failing)
-    started = await upload(resources, lines(1, 2), lines(3))
-    for _ in range(4):
-        await process(resources)
-        await make_due(resources.db)
-    done = await worked(resources, started)
-    assert (done.stage, done.reason) == (Stage.FAILED, Reason.EXHAUSTED)
-    assert done.detail
-    assert (done.rows_created, set(await catalogue(resources.db))) == (2, {(1, "S-1"), (1, "S-2")})
-    assert await count_due(resources.db, 10) == 0
-
-
-async def test_a_chunk_that_kills_its_workers_ends_the_import(resources: Resources) -> None:
-    started = await upload(resources, lines(1))
-    for _ in range(resources.settings.import_max_attempts):
-        assert await claims.claim_chunk(resources.db) is not None
-        await make_due(resources.db)
-    done = await worked(resources, started)
-    assert (done.stage, done.reason) == (Stage.FAILED, Reason.EXHAUSTED)
-    assert await catalogue(resources.db) == {}
-
-
-async def test_cancelling_keeps_what_was_applied_and_applies_no_more(resources: Resources) -> None:
-    started = await upload(resources, lines(1), lines(2))
-    for _ in range(2):
-        chunk = await claims.claim_chunk(resources.db)
-        assert chunk is not None
-        assert started.layout is not None
-        await chunk_checking.check(resources, chunk, started, started.layout)
-    claimed = await claims.claim_import(resources.db)
-    assert claimed is not None
-    await judging.judge(resources, claimed)
-    now = await found(resources, started)
-    assert now.layout is not None
-    first = await claims.claim_chunk(resources.db)
-    second = await claims.claim_chunk(resources.db)
-    assert first is not None
-    assert second is not None
-    await chunk_applying.apply(resources, first, now, now.layout)
-    await cancel(resources, started.public_id)
-    with pytest.raises(LeaseLost):
-        await chunk_applying.apply(resources, second, now, now.layout)
-    done = await worked(resources, started)
-    assert (done.stage, done.rows_applied, done.rows_created) == (Stage.CANCELLED, 1, 1)
-    assert len(await catalogue(resources.db)) == 1
-    assert await count_due(resources.db, 10) == 0
-
-
-async def test_an_upload_that_went_silent_is_given_up(resources: Resources) -> None:
-    silent = await start_upload(resources, lines(1))
-    assert await process(resources) == 0
-    held = await inspection.find(resources.db, silent.public_id)
-    assert held is not None
-    assert held.stage is Stage.RECEIVING
-    await make_due(resources.db)
-    done = await worked(resources, held)
-    assert (done.stage, done.reason) == (Stage.FAILED, Reason.INTERRUPTED)
-    rows = await resources.db.fetch("SELECT id FROM import_chunks", purpose="test")
-    assert rows == []
-
-
 async def test_a_category_that_goes_after_the_check_fails_its_rows_alone(
     resources: Resources,
 ) -> None:
@@ -472,55 +287,6 @@ async def test_only_so_many_faults_are_kept_and_all_are_counted(
     done = await worked(resources, await upload(resources, bad, lines(1, 1, 1)))
     assert done.faults == 7
     assert [row for row, _, _ in await faults(resources, done)] == [2, 3, 4]
-
-
-async def test_many_workers_at_once_do_each_chunk_once(resources: Resources) -> None:
-    texts = [lines(*range(start, start + 5)) for start in range(0, 100, 5)]
-    started = await upload(resources, *texts)
-    resources.import_gate._value = 6  # places for all of them
-    await asyncio.gather(*(process(resources) for _ in range(6)))
-    await make_due(resources.db)
-    done = await worked(resources, started)
-    assert (done.stage, done.rows_checked, done.rows_created) == (Stage.COMPLETED, 100, 100)
-    assert await changes(resources.db) == [("created", 1)] * 100
-
-
-async def test_two_lists_of_one_farm_at_once_end_with_the_newer(resources: Resources) -> None:
-    older = await upload(resources, *(lines(n, name="Older") for n in range(10)))
-    newer = await upload(resources, *(lines(n, name="Newer") for n in reversed(range(10))))
-    resources.import_gate._value = 4
-    await asyncio.gather(*(process(resources) for _ in range(4)))
-    await make_due(resources.db)
-    await process(resources)
-    assert (await found(resources, older)).stage is Stage.COMPLETED
-    assert (await found(resources, newer)).stage is Stage.COMPLETED
-    names = {row["name"].split()[0] for row in (await catalogue(resources.db)).values()}
-    assert names == {"Newer"}
-
-
-async def test_who_stops_early_hints_the_next(
-    resources: Resources, hint_log: HintLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = await upload(resources, lines(1), lines(2))
-    monkeypatch.setattr("models.imports.processing._JOB_S", 0.0)
-    await process(resources)
-    await resources.hints.close()
-    hints_of_the_upload = 2
-    assert [message.actor_name for message in hint_log.messages] == [PROCESS_IMPORTS.name] * (
-        hints_of_the_upload + 1
-    )
-    assert (await found(resources, started)).stage is Stage.VALIDATING
-
-
-async def test_a_short_list_need_not_wait_for_a_long_one(resources: Resources) -> None:
-    await upload(resources, *(lines(n) for n in range(60)))
-    short = await upload(resources, lines(100, farm=2))
-    mine = 0
-    for _ in range(40):
-        chunk = await claims.claim_chunk(resources.db)
-        assert chunk is not None
-        mine = mine or chunk.import_id == short.id
-    assert mine
 
 
 async def test_the_import_says_when_it_was_applied(resources: Resources) -> None:
