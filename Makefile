@@ -7,7 +7,7 @@ PORT ?= 8000
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench clean
+.PHONY: help run test check audit bench clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -26,6 +26,14 @@ check: $(VENV)/.installed-dev ## Lint, types and room contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory audit
+
+audit: $(VENV)/bin/python ## Look up what is known against the pinned packages; says so when it cannot
+	@# In an environment of its own: its dependencies are none of ours.
+	@test -x $(VENV)/audit/bin/pip-audit || { $(BIN)/python -m venv $(VENV)/audit \
+		&& $(VENV)/audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.10,<3'; } \
+		> $(VENV)/audit.log 2>&1 || true
+	@$(BIN)/python -m ops.audit $(VENV)/audit/bin/pip-audit
 
 bench: $(VENV)/.installed-dev ## Measure, side by side in one run
 	$(BIN)/python -m ops.bench

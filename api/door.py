@@ -17,6 +17,7 @@ from sanic.application.state import ApplicationServerInfo
 from sanic.http.constants import HTTP
 from sanic.server.protocols.http_protocol import HttpProtocol
 
+from api.punctual import PunctualProtocol
 from coordination.settings import Settings
 
 __all__ = ["Door", "open_door"]
@@ -69,7 +70,7 @@ async def open_door(app: Sanic[Any, Any], settings: Settings) -> Door:
     listener.setblocking(False)
     made: dict[str, Any] = {}
 
-    class Protocol(HttpProtocol):
+    class Protocol(PunctualProtocol):
         """Tells how the server makes one, for the connections it does not accept itself."""
 
         def __init__(self, **arguments: Any) -> None:

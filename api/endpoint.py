@@ -32,6 +32,9 @@ __all__ = ["Limited", "Route", "serve", "serve_fault"]
 
 _log = logging.getLogger(__name__)
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# For answers that are data: nothing in them is to be run or framed. Each further header costs the
+# hit path some 3 µs. Strict-Transport-Security is for the proxy that ends TLS to say.
+_RUNS_NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
 
 Handler = Callable[..., Awaitable[HTTPResponse]]
 
@@ -179,6 +182,9 @@ def _finish(web: Web, call: Call, response: HTTPResponse) -> None:
     headers = response.headers
     headers["x-request-id"] = call.request_id
     headers["x-content-type-options"] = "nosniff"
+    headers["cross-origin-resource-policy"] = "same-origin"
+    # Pages have a policy of their own.
+    headers.setdefault("content-security-policy", _RUNS_NOTHING)
     if call.verdict is not None:
         headers.update(limiter_headers(call.verdict))
     if web.readiness.draining and isinstance(call.request.stream, Http):
