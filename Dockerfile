@@ -23,7 +23,8 @@ ENV PATH=/opt/farmlokal/bin:$PATH \
     FARMLOKAL_HOME=/var/lib/farmlokal \
     PROMETHEUS_MULTIPROC_DIR=/tmp/farmlokal-metrics
 WORKDIR /var/lib/farmlokal
-USER farmlokal
+# By number, so that an orchestrator can tell that it is not root.
+USER 10001
 EXPOSE 8000
 # A container's first process gets SIGTERM itself: every command below drains on it.
 STOPSIGNAL SIGTERM
