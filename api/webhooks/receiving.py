@@ -36,6 +36,8 @@ from models.webhooks.refusals import Refusal
 
 __all__ = ["ROUTES"]
 
+_NOT_KEPT: Final = "(holds a secret of this partner; not kept)"
+
 _log = logging.getLogger(__name__)
 
 
@@ -131,7 +133,9 @@ async def _refusal(
         # Last, so that its work begins after the answer and does not tell who is a partner.
         if found is not None:
             call.log_extra["partner"] = found.name
-            await refusals.note(web.resources.plane, found.name, _kept(call, offered, reason))
+            await refusals.note(
+                web.resources.plane, found.name, _kept(call, found, offered, reason)
+            )
     return HttpProblem(
         401,
         "unauthorized",
@@ -140,12 +144,19 @@ async def _refusal(
     )
 
 
-def _kept(call: Call, offered: Offered, reason: Reason) -> Refusal:
+def _kept(call: Call, sender: Partner, offered: Offered, reason: Reason) -> Refusal:
+    """What operators may see of it. Beginners send their secret in place of a signature."""
+    secrets = {secret.value for secret in sender.secrets}
+    secrets |= {secret.removeprefix("whsec_") for secret in secrets}
+    headers = {
+        name: [_NOT_KEPT if any(s in value for s in secrets) else value for value in values]
+        for name, values in offered.headers.items()
+    }
     return Refusal(
         reason=reason.value,
         received_at_s=time.time(),
         request_id=call.request_id,
-        headers=offered.headers,
+        headers=headers,
         body=offered.body,
         body_bytes=len(offered.body),
     )

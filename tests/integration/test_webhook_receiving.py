@@ -163,3 +163,19 @@ def test_refusals_are_counted_by_reason_and_kept_for_operators(received: Receivi
     with received.redis.client() as client:
         assert client.llen("webhook:refused:standard") >= 1
         assert not client.exists("webhook:refused:nobody")
+
+
+@pytest.mark.parametrize("scheme", ["standard", "hmac"])
+def test_a_secret_sent_in_place_of_a_signature_is_not_kept(
+    received: ReceivingApi, scheme: str
+) -> None:
+    sender, body = received.senders[scheme], event()
+    secret = sender.secret.removeprefix("whsec_")
+    headers = sender.headers(body)
+    (name,) = (name for name in headers if name.endswith("signature"))
+    answer = received.post(sender, body, {**headers, name: f"v1,{secret}"})
+    refused(answer, 401, "unauthorized")
+    with received.redis.client() as client:
+        kept = str(client.lrange(f"webhook:refused:{sender.name}", 0, -1))
+    assert "not kept" in kept
+    assert secret not in kept
