@@ -37,7 +37,7 @@ def api(
 def test_with_a_key(api: RunningApi, tmp_path: Path) -> None:
     """All phases: examples, boundaries, random data, and chains of dependent requests."""
     key = f"Authorization: Bearer {api.key}"
-    told = _fuzz(api, tmp_path, "--header", key, "--max-examples", _EXAMPLES or "30")
+    told = _fuzz(api, tmp_path, "--header", key, "--max-examples", _EXAMPLES or "15")
     assert f"Tested: {_OPERATIONS}" in told, told
     assert "Skipped" not in told, told
 
