@@ -16,6 +16,7 @@ from typing import Final
 
 from coordination.cache_plane import fresh_token
 from models.database import Connection, Database, Row, retrying
+from models.placeholders import placeholders
 
 __all__ = [
     "Backoff",
@@ -150,7 +151,7 @@ async def _claim(
         async with db.transaction() as conn:
             rows = await db.fetch(
                 f"""SELECT {columns} FROM {table.name} {hint}
-                    WHERE id IN ({_marks(ids)}) AND state = 'pending' AND {condition}
+                    WHERE id IN ({placeholders(ids)}) AND state = 'pending' AND {condition}
                       AND {pick.condition}
                     ORDER BY id LIMIT %s {dialect.skip_locked}""",
                 [*ids, limit],
@@ -164,7 +165,7 @@ async def _claim(
                         SET lease_token = %s, attempts = attempts + {counted},
                             lease_until = {lease_end}, next_attempt_at = {lease_end}
                             {_also(pick.notes)}
-                        WHERE id IN ({_marks(taken)})""",
+                        WHERE id IN ({placeholders(taken)})""",
                     [token, lease_ms * 1000, lease_ms * 1000, *taken],
                     purpose="work_claim",
                     conn=conn,
@@ -194,7 +195,7 @@ async def renew(
     return await db.execute(
         f"""UPDATE {table.name}
             SET lease_until = {lease_end}, next_attempt_at = {lease_end} {_also(notes)}
-            WHERE id IN ({_marks(ids)}) AND lease_token = %s""",
+            WHERE id IN ({placeholders(ids)}) AND lease_token = %s""",
         [lease_ms * 1000, lease_ms * 1000, *ids, token],
         purpose="work_renew",
     )
@@ -219,7 +220,7 @@ async def complete(
         f"""UPDATE {table.name}
             SET state = 'done', finished_at = {db.dialect.now}, lease_token = NULL,
                 lease_until = NULL, last_error = NULL {_also(table.released)}
-            WHERE id IN ({_marks(ids)}) AND lease_token = %s""",
+            WHERE id IN ({placeholders(ids)}) AND lease_token = %s""",
         [*ids, token],
         purpose="work_complete",
         conn=conn,
@@ -249,7 +250,7 @@ async def retry(
         f"""UPDATE {table.name}
             SET lease_token = NULL, lease_until = NULL, last_error = %s,
                 next_attempt_at = {db.dialect.now_plus_us.format(wait)} {_also(table.released)}
-            WHERE id IN ({_marks(ids)}) AND lease_token = %s""",
+            WHERE id IN ({placeholders(ids)}) AND lease_token = %s""",
         [error[:_ERROR_CHARACTERS], first_us, most_us, most_us, first_us, spread_us, *ids, token],
         purpose="work_retry",
         conn=conn,
@@ -270,7 +271,7 @@ async def give_back(
             SET lease_token = NULL, lease_until = NULL, last_error = %s,
                 attempts = CASE WHEN attempts > 0 THEN attempts - 1 ELSE 0 END,
                 next_attempt_at = {db.dialect.now_plus_us.format("%s")} {_also(table.released)}
-            WHERE id IN ({_marks(ids)}) AND lease_token = %s""",
+            WHERE id IN ({placeholders(ids)}) AND lease_token = %s""",
         [error[:_ERROR_CHARACTERS], wait_ms * 1000, *ids, token],
         purpose="work_give_back",
     )
@@ -303,14 +304,10 @@ async def purge_done(db: Database, table: WorkTable, *, older_than_s: int, limit
     if not ids:
         return 0
     return await db.execute(
-        f"DELETE FROM {table.name} WHERE id IN ({_marks(ids)})",
+        f"DELETE FROM {table.name} WHERE id IN ({placeholders(ids)})",
         ids,
         purpose=_PURGE_PURPOSE,
     )
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join(["%s"] * len(values))
 
 
 def _also(assignments: str) -> str:

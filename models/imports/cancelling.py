@@ -11,9 +11,9 @@ from typing import Final
 from uuid import UUID
 
 from coordination.errors import Conflict, NotFound
-from coordination.jobs import PROCESS_IMPORTS, ProcessImports
 from models.database import Connection, Database, retrying
 from models.imports import inspection
+from models.imports.hinting import hint_workers
 from models.imports.imports import Import
 from models.imports.stages import Stage
 from models.resources import Resources
@@ -46,7 +46,7 @@ async def cancel(resources: Resources, public_id: UUID) -> Import:
     if taken:
         _log.info("Import cancelled", extra={"import": str(public_id)})
     if found.stage is Stage.CANCELLING:
-        resources.hints.send(PROCESS_IMPORTS, ProcessImports())
+        hint_workers(resources)
     return found
 
 

@@ -159,13 +159,12 @@ async def claim_import(db: Database) -> ClaimedImport | None:
     return ClaimedImport(claim.token, int(row["attempts"]), import_of(row))
 
 
-async def read_import(db: Database, import_id: int, conn: Connection | None = None) -> Import:
+async def read_import(db: Database, import_id: int) -> Import:
     """The import of a chunk. Raises ``LeaseLost`` when it has been deleted."""
     rows = await db.fetch(
         f"SELECT {', '.join(COLUMNS)} FROM imports WHERE id = %s",
         [import_id],
         purpose="import",
-        conn=conn,
     )
     if not rows:
         raise LeaseLost("The import is gone.")

@@ -6,7 +6,7 @@ several rows say of one is taken from the first of them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any, Final, TypeVar
 
@@ -16,7 +16,7 @@ from models.catalog import watermarks
 from models.catalog.watermarks import Facet, Mark, category_entity, farm_entity
 from models.database import Connection, Database, retrying
 from models.fields import to_column
-from models.imports.resolving import slug_of
+from models.imports.resolving import find_ids, slug_of
 from models.imports.row_values import FarmRef
 
 __all__ = ["create_missing"]
@@ -93,7 +93,7 @@ async def _in_transaction(
 async def _create_categories(
     db: Database, conn: Connection, names: Mapping[str, str], mark: Mark
 ) -> None:
-    ids = await _ids(db, conn, "categories", "slug", names)
+    ids = await find_ids(db, conn, "categories", "slug", names)
     new = sorted(set(names) - set(ids))
     if not new:
         return
@@ -106,7 +106,7 @@ async def _create_categories(
         purpose="import_categories",
         conn=conn,
     )
-    made = await _ids(db, conn, "categories", "slug", new)
+    made = await find_ids(db, conn, "categories", "slug", new)
     marks = {(category_entity(category_id), Facet.CONTENT): mark for category_id in made.values()}
     await watermarks.advance_all(db, conn, marks)
 
@@ -114,7 +114,7 @@ async def _create_categories(
 async def _create_farms(
     db: Database, conn: Connection, farms: Mapping[str, FarmRef], mark: Mark
 ) -> None:
-    ids = await _ids(db, conn, "farms", "external_id", farms)
+    ids = await find_ids(db, conn, "farms", "external_id", farms)
     new = [farms[external_id] for external_id in sorted(set(farms) - set(ids))]
     if not new:
         return
@@ -136,19 +136,6 @@ async def _create_farms(
         purpose="import_farms",
         conn=conn,
     )  # fmt: skip
-    made = await _ids(db, conn, "farms", "external_id", [str(farm.external_id) for farm in new])
+    made = await find_ids(db, conn, "farms", "external_id", [str(farm.external_id) for farm in new])
     marks = {(farm_entity(farm_id), Facet.CONTENT): mark for farm_id in made.values()}
     await watermarks.advance_all(db, conn, marks)
-
-
-async def _ids(
-    db: Database, conn: Connection, table: str, column: str, names: Collection[str]
-) -> dict[str, int]:
-    rows = await db.fetch(
-        f"SELECT id, {column} AS named FROM {table}"
-        f" WHERE {column} IN ({', '.join(['%s'] * len(names))})",
-        sorted(names),
-        purpose=f"import_{table}",
-        conn=conn,
-    )
-    return {str(row["named"]): int(row["id"]) for row in rows}

@@ -14,7 +14,9 @@ from models.catalog.watermarks import Facet, Mark, farm_entity
 from models.database import Connection, Database, Row
 from models.fields import to_column
 from models.imports.outcomes import Outcome
+from models.imports.resolving import find_ids
 from models.imports.row_values import FarmRow
+from models.placeholders import placeholders
 
 __all__ = ["write_farms"]
 
@@ -50,7 +52,9 @@ async def write_farms(
         outcomes[Outcome.UPDATED if changed else Outcome.UNCHANGED] += 1
         if changed:
             await _update(db, conn, farm_id, changed, mark)
-    told += (await _ids(db, conn, [row.external_id for row in new])).values()
+    told += (
+        await find_ids(db, conn, "farms", "external_id", [row.external_id for row in new])
+    ).values()
     entities = {(farm_entity(farm_id), Facet.CONTENT): mark for farm_id in told}
     await watermarks.advance_all(db, conn, entities)
     return outcomes
@@ -64,7 +68,7 @@ def _changed(row: Row, wanted: FarmRow) -> dict[str, object]:
 async def _lock(db: Database, conn: Connection, names: Sequence[str]) -> dict[str, Row]:
     rows = await db.fetch(
         f"""SELECT id, external_id, {", ".join(_FIELDS)} FROM farms
-            WHERE external_id IN ({_marks(names)}) ORDER BY id {db.dialect.for_update}""",
+            WHERE external_id IN ({placeholders(names)}) ORDER BY id {db.dialect.for_update}""",
         names,
         purpose="import_farms",
         conn=conn,
@@ -79,7 +83,7 @@ async def _insert(db: Database, conn: Connection, rows: Sequence[FarmRow], mark:
     columns = ("external_id", *_FIELDS)
     await db.execute(
         f"INSERT INTO farms ({', '.join(columns)}, created_at, updated_at) VALUES "
-        + ", ".join([f"({_marks(columns)}, %s, %s)"] * len(rows)),
+        + ", ".join([f"({placeholders(columns)}, %s, %s)"] * len(rows)),
         [value for row in rows for value in (*(getattr(row, c) for c in columns), at, at)],
         purpose="import_farms",
         conn=conn,
@@ -96,19 +100,3 @@ async def _update(
         purpose="import_farms",
         conn=conn,
     )
-
-
-async def _ids(db: Database, conn: Connection, names: Sequence[str]) -> dict[str, int]:
-    if not names:
-        return {}
-    rows = await db.fetch(
-        f"SELECT id, external_id FROM farms WHERE external_id IN ({_marks(names)})",
-        names,
-        purpose="import_farms",
-        conn=conn,
-    )
-    return {str(row["external_id"]): int(row["id"]) for row in rows}
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join(["%s"] * len(values))

@@ -19,11 +19,11 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from coordination.errors import LeaseLost, Unavailable
-from coordination.jobs import PROCESS_IMPORTS, ProcessImports
 from coordination.logs import current_request_id
 from coordination.settings import Settings
 from models.database import Connection, Database, retrying
 from models.imports.chunks import RawChunk
+from models.imports.hinting import hint_workers
 from models.imports.imports import COLUMNS, Import, import_of
 from models.imports.interrupting import UNCLAIMED, give_up
 from models.imports.layout import Layout
@@ -40,7 +40,6 @@ _LEVEL: Final = 1
 _STATEMENT_BYTES: Final = 4 * 1024 * 1024
 """Servers take 16 MiB in one statement by default; bytes grow a little when they are quoted."""
 _BEAT_EVERY_S: Final = 5.0
-_MOST_HINTS: Final = 4
 _LOST: Final = "The import was cancelled or given up while its file was being sent."
 
 Hook = Callable[[Connection, Import], Awaitable[None]]
@@ -159,8 +158,7 @@ class Upload:
                 return accepted
 
         accepted = await retrying(unit)
-        for _ in range(max(1, min(self._chunks, _MOST_HINTS))):
-            self._resources.hints.send(PROCESS_IMPORTS, ProcessImports())
+        hint_workers(self._resources, self._chunks)
         return accepted
 
     async def abort(self) -> None:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Final
 
 from coordination.errors import LeaseLost
-from coordination.jobs import PROCESS_IMPORTS, ProcessImports
 from coordination.metrics import IMPORTS_ENDED
 from models import durable_work
 from models.catalog.watermarks import Mark
@@ -15,6 +14,7 @@ from models.database import Connection, Database, retrying
 from models.imports import ending, faults
 from models.imports.claims import IMPORTS, ClaimedImport
 from models.imports.creating import create_missing
+from models.imports.hinting import hint_workers
 from models.imports.imports import Import
 from models.imports.layout import Layout
 from models.imports.options import Missing, Policy, Subject
@@ -27,7 +27,6 @@ __all__ = ["judge", "mark_of"]
 
 _log = logging.getLogger(__name__)
 _EMPTY: Final = Layout()
-_MOST_HINTS: Final = 4
 
 
 def mark_of(found: Import) -> Mark:
@@ -54,8 +53,7 @@ async def judge(resources: Resources, claimed: ClaimedImport) -> None:
             await create_missing(db, found.id, mark_of(found), alive=alive)
         await _conclude(db, claimed, repeated, None)
         # Whoever found nothing to do meanwhile has stopped looking.
-        for _ in range(min(found.chunks_total, _MOST_HINTS)):
-            resources.hints.send(PROCESS_IMPORTS, ProcessImports())
+        hint_workers(resources, found.chunks_total)
 
 
 async def _renew(db: Database, claimed: ClaimedImport) -> None:

@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from coordination.errors import DatabaseUnavailable, LeaseLost
-from coordination.jobs import PROCESS_IMPORTS, ProcessImports
 from coordination.metrics import IMPORT_CHUNK_DURATION, IMPORTS_ENDED
 from models import durable_work
 from models.database import Database
@@ -35,6 +34,7 @@ from models.imports.claims import (
     read_import,
     unfinished,
 )
+from models.imports.hinting import hint_workers
 from models.imports.interrupting import give_up
 from models.imports.judging import judge
 from models.imports.stages import Phase, Stage
@@ -70,7 +70,7 @@ async def process(resources: Resources) -> int:
                 return dealt_with
             dealt_with += 1
     if await unfinished(resources.db):
-        resources.hints.send(PROCESS_IMPORTS, ProcessImports())
+        hint_workers(resources)
     return dealt_with
 
 

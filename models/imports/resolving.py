@@ -14,8 +14,9 @@ from typing import Final
 
 from models.database import Connection, Database
 from models.imports.row_values import FarmRef
+from models.placeholders import placeholders
 
-__all__ = ["Resolved", "is_new_slug", "resolve", "slug_of"]
+__all__ = ["Resolved", "find_ids", "is_new_slug", "resolve", "slug_of"]
 
 _NOT_IN_SLUGS: Final = re.compile(r"[^a-z0-9]+")
 # As ids are written: other scripts' digits and leading zeros make a name.
@@ -65,7 +66,7 @@ async def resolve(
         found,
         frozenset(ambiguous),
         frozenset(await _farm_ids(db, conn, {ref.id for ref in refs if ref.id is not None})),
-        await _external_ids(db, conn, external_ids),
+        await find_ids(db, conn, "farms", "external_id", external_ids),
     )
 
 
@@ -80,14 +81,14 @@ async def _categories(
         slugs = sorted({*filter(str.isascii, words), *filter(None, map(slug_of, words)), ""})
         rows += await db.fetch(
             "SELECT id, slug, name FROM categories"
-            f" WHERE slug IN ({_marks(slugs)}) OR name IN ({_marks(words)})",
+            f" WHERE slug IN ({placeholders(slugs)}) OR name IN ({placeholders(words)})",
             [*slugs, *words],
             purpose="import_categories",
             conn=conn,
         )
     if ids:
         rows += await db.fetch(
-            f"SELECT id, slug, name FROM categories WHERE id IN ({_marks(ids)})",
+            f"SELECT id, slug, name FROM categories WHERE id IN ({placeholders(ids)})",
             sorted(map(int, ids)),
             purpose="import_categories",
             conn=conn,
@@ -119,7 +120,7 @@ async def _farm_ids(db: Database, conn: Connection | None, ids: Collection[int])
     if not ids:
         return []
     rows = await db.fetch(
-        f"SELECT id FROM farms WHERE id IN ({_marks(ids)})",
+        f"SELECT id FROM farms WHERE id IN ({placeholders(ids)})",
         sorted(ids),
         purpose="import_farms",
         conn=conn,
@@ -127,19 +128,16 @@ async def _farm_ids(db: Database, conn: Connection | None, ids: Collection[int])
     return [int(row["id"]) for row in rows]
 
 
-async def _external_ids(
-    db: Database, conn: Connection | None, external_ids: Collection[str]
+async def find_ids(
+    db: Database, conn: Connection | None, table: str, column: str, names: Collection[str]
 ) -> dict[str, int]:
-    if not external_ids:
+    """Our ids of the rows that have these names in ``column``; it and ``table`` are SQL of ours."""
+    if not names:
         return {}
     rows = await db.fetch(
-        f"SELECT id, external_id FROM farms WHERE external_id IN ({_marks(external_ids)})",
-        sorted(external_ids),
-        purpose="import_farms",
+        f"SELECT id, {column} AS named FROM {table} WHERE {column} IN ({placeholders(names)})",
+        sorted(names),
+        purpose=f"import_{table}",
         conn=conn,
     )
-    return {str(row["external_id"]): int(row["id"]) for row in rows}
-
-
-def _marks(values: Collection[object]) -> str:
-    return ", ".join(["%s"] * len(values))
+    return {str(row["named"]): int(row["id"]) for row in rows}

@@ -9,6 +9,7 @@ from typing import Final
 from coordination.errors import FieldError, InvalidInput
 from models.database import Connection, Database
 from models.partners.records import Partner
+from models.placeholders import placeholders
 
 __all__ = [
     "PartnerChanges",
@@ -84,7 +85,10 @@ async def check_farms_exist(
     if not wanted:
         return
     rows = await db.fetch(
-        f"SELECT id FROM farms WHERE id IN ({_marks(wanted)})", wanted, purpose="farms", conn=conn
+        f"SELECT id FROM farms WHERE id IN ({placeholders(wanted)})",
+        wanted,
+        purpose="farms",
+        conn=conn,
     )
     if absent := set(wanted) - {int(row["id"]) for row in rows}:
         named = ", ".join(str(farm_id) for farm_id in sorted(absent))
@@ -127,10 +131,6 @@ async def _farms_called(db: Database, name: str) -> list[int]:
         purpose="farms",
     )
     return [int(row["id"]) for row in rows]
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join(["%s"] * len(values))
 
 
 def _error(pointer: str, detail: str) -> FieldError:

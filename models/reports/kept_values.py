@@ -12,6 +12,7 @@ import orjson
 
 from models.catalog.watermarks import Facet, Mark
 from models.database import Connection, Database
+from models.placeholders import placeholders
 from models.reports.merging import Kept, Price
 
 __all__ = ["read", "replace"]
@@ -24,7 +25,8 @@ async def read(
     if not entities:
         return {}
     rows = await db.fetch(
-        f"SELECT entity, facet, value FROM entity_kept_values WHERE entity IN ({_marks(entities)})",
+        "SELECT entity, facet, value FROM entity_kept_values"
+        f" WHERE entity IN ({placeholders(entities)})",
         sorted(entities),
         purpose="reported_kept",
         conn=conn,
@@ -40,7 +42,7 @@ async def replace(db: Database, conn: Connection, kept: Mapping[str, Mapping[Fac
     if not kept:
         return
     await db.execute(
-        f"DELETE FROM entity_kept_values WHERE entity IN ({_marks(kept)})",
+        f"DELETE FROM entity_kept_values WHERE entity IN ({placeholders(kept)})",
         sorted(kept),
         purpose="reported_kept",
         conn=conn,
@@ -78,7 +80,3 @@ def _decoded(text: str) -> Kept:
         Mark(datetime.fromisoformat(held["occurred_at"]), held["event_id"]),
         Price(*value) if isinstance(value, list) else value,
     )
-
-
-def _marks(values: Collection[object]) -> str:
-    return ", ".join(["%s"] * len(values))

@@ -17,6 +17,7 @@ import orjson
 from models.catalog import watermarks
 from models.catalog.watermarks import product_entity
 from models.database import Connection, Database, Row
+from models.placeholders import placeholders
 from models.reports import kept_values
 from models.reports.merging import Content, Entity, Price, Product
 
@@ -87,7 +88,7 @@ async def _find(db: Database, conn: Connection, keys: Collection[ProductKey]) ->
         batch = farms[start : start + _FARMS_AT_ONCE]
         rows = await db.fetch(
             "SELECT id FROM products WHERE "
-            + " OR ".join(f"(farm_id = %s AND sku IN ({_marks(skus)}))" for _, skus in batch),
+            + " OR ".join(f"(farm_id = %s AND sku IN ({placeholders(skus)}))" for _, skus in batch),
             [value for farm_id, skus in batch for value in (farm_id, *skus)],
             purpose="reported_products",
             conn=conn,
@@ -101,7 +102,7 @@ async def _lock(db: Database, conn: Connection, ids: Sequence[bytes]) -> dict[Pr
         return {}
     hint = "" if db.dialect.is_sqlite else db.dialect.index_hint.format("PRIMARY")
     rows = await db.fetch(
-        f"SELECT {', '.join(COLUMNS)} FROM products {hint} WHERE id IN ({_marks(ids)})"
+        f"SELECT {', '.join(COLUMNS)} FROM products {hint} WHERE id IN ({placeholders(ids)})"
         f" ORDER BY id {db.dialect.for_update}",
         ids,
         purpose="reported_products",
@@ -123,7 +124,3 @@ def _product(row: Row) -> Product:
         Price(int(row["price_minor"]), str(row["currency"])),
         int(row["stock"]),
     )
-
-
-def _marks(values: Collection[object]) -> str:
-    return ", ".join(["%s"] * len(values))

@@ -6,7 +6,7 @@ decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -16,6 +16,7 @@ from models.catalog import watermarks
 from models.catalog.watermarks import Facet, Mark, product_entity
 from models.database import Connection, Database
 from models.fields import to_column
+from models.placeholders import placeholders
 from models.reports import kept_values
 from models.reports.merging import Entity, Product
 from models.reports.product_rows import COLUMNS, ProductKey
@@ -92,7 +93,7 @@ async def write(
     if found.deleted:
         ids = sorted(product.id.bytes for product in found.deleted.values())
         await db.execute(
-            f"DELETE FROM products WHERE id IN ({_marks(ids)})",
+            f"DELETE FROM products WHERE id IN ({placeholders(ids)})",
             ids,
             purpose="reported_delete",
             conn=conn,
@@ -127,7 +128,7 @@ async def _insert(
 ) -> None:
     if not created:
         return
-    row = f"({_marks(COLUMNS[:-1])}, 1, %s, %s)"
+    row = f"({placeholders(COLUMNS[:-1])}, 1, %s, %s)"
     await db.execute(
         f"INSERT INTO products ({', '.join(COLUMNS)}, created_at, updated_at) VALUES "
         + ", ".join([row] * len(created)),
@@ -152,7 +153,7 @@ async def _update(
         params = [value for column in columns for key, row in rows for value in (key, row[column])]
         await db.execute(
             f"UPDATE products SET {', '.join(f'{column} = {case}' for column in columns)},"
-            f" version = version + 1, updated_at = %s WHERE id IN ({_marks(rows)})",
+            f" version = version + 1, updated_at = %s WHERE id IN ({placeholders(rows)})",
             [*params, at, *(key for key, _ in rows)],
             purpose="reported_update",
             conn=conn,
@@ -181,7 +182,3 @@ async def _record(
         purpose="change_insert",
         conn=conn,
     )
-
-
-def _marks(values: Collection[object]) -> str:
-    return ", ".join(["%s"] * len(values))

@@ -16,6 +16,7 @@ from uuid_utils.compat import uuid7
 from coordination.errors import DatabaseUnavailable
 from models import tallies
 from models.database import Connection, Database, retrying
+from models.placeholders import placeholders
 from models.webhooks.states import ACCEPTED_TALLY, State, tally_of
 
 __all__ = ["Batch", "Delivery", "Key", "Stored", "store"]
@@ -160,7 +161,7 @@ async def _insert(
         conn=conn,
     )
     added = await db.fetch(
-        f"SELECT id, receipt FROM webhook_events WHERE receipt IN ({_marks(drawn)})",
+        f"SELECT id, receipt FROM webhook_events WHERE receipt IN ({placeholders(drawn)})",
         [receipt.bytes for receipt in drawn],
         purpose="webhook_store",
         conn=conn,
@@ -180,7 +181,8 @@ async def _find(
     for partner_id, dedup_key in wanted:
         by_partner.setdefault(partner_id, []).append(dedup_key)
     either = " OR ".join(
-        f"(partner_id = %s AND dedup_key IN ({_marks(found)}))" for found in by_partner.values()
+        f"(partner_id = %s AND dedup_key IN ({placeholders(found)}))"
+        for found in by_partner.values()
     )
     rows = await db.fetch(
         "SELECT id, receipt, partner_id, dedup_key, body_digest FROM webhook_events"
@@ -195,7 +197,3 @@ async def _find(
         )
         for row in rows
     }
-
-
-def _marks(values: Iterable[object]) -> str:
-    return ", ".join("%s" for _ in values)

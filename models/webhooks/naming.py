@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import orjson
 
 from models.database import Connection, Database
+from models.placeholders import placeholders
 
 __all__ = ["Names", "Permission", "find_categories", "find_farms", "find_permissions"]
 
@@ -39,7 +40,7 @@ async def find_permissions(
     ids = sorted(set(partner_ids))
     rows = await db.fetch(
         "SELECT id, all_farms, farm_ids, may_edit_categories FROM webhook_partners"
-        f" WHERE id IN ({_marks(ids)})",
+        f" WHERE id IN ({placeholders(ids)})",
         ids,
         purpose="webhook_permissions",
         conn=conn,
@@ -73,14 +74,11 @@ async def _find(
     for column, wanted in (("id", ids), (text_column, texts)):
         if wanted:
             rows = await db.fetch(
-                f"SELECT id, {column} AS named FROM {table} WHERE {column} IN ({_marks(wanted)})",
+                f"SELECT id, {column} AS named FROM {table}"
+                f" WHERE {column} IN ({placeholders(wanted)})",
                 wanted,
                 purpose="webhook_names",
                 conn=conn,
             )
             found |= {row["named"]: int(row["id"]) for row in rows}
     return found
-
-
-def _marks(values: Collection[object]) -> str:
-    return ", ".join(["%s"] * len(values))

@@ -12,6 +12,7 @@ from typing import Final
 
 from models import tallies
 from models.database import Database, retrying
+from models.placeholders import placeholders
 from models.webhooks.payloads import PAYLOADS
 from models.webhooks.settling import note
 from models.webhooks.states import State, tally_of
@@ -44,8 +45,8 @@ async def _unpark(db: Database, ids: list[int]) -> int:
     async def unit() -> int:
         async with db.transaction(read_committed=True) as conn:
             rows = await db.fetch(
-                f"SELECT id FROM webhook_events WHERE id IN ({_marks(ids)}) AND state = 'parked'"
-                f" ORDER BY id {db.dialect.skip_locked}",
+                f"SELECT id FROM webhook_events WHERE id IN ({placeholders(ids)})"
+                f" AND state = 'parked' ORDER BY id {db.dialect.skip_locked}",
                 ids,
                 purpose="webhook_unpark",
                 conn=conn,
@@ -55,7 +56,7 @@ async def _unpark(db: Database, ids: list[int]) -> int:
                 return 0
             await db.execute(
                 f"UPDATE webhook_events SET state = 'pending', attempts = 0,"
-                f" next_attempt_at = {db.dialect.now} WHERE id IN ({_marks(taken)})",
+                f" next_attempt_at = {db.dialect.now} WHERE id IN ({placeholders(taken)})",
                 taken,
                 purpose="webhook_unpark",
                 conn=conn,
@@ -74,12 +75,8 @@ async def _look_at_others_next(db: Database, ids: list[int]) -> None:
     await retrying(
         lambda: db.execute(
             f"UPDATE webhook_events SET next_attempt_at = {db.dialect.now}"
-            f" WHERE id IN ({_marks(ids)}) AND state = 'parked'",
+            f" WHERE id IN ({placeholders(ids)}) AND state = 'parked'",
             ids,
             purpose="webhook_parked",
         )
     )
-
-
-def _marks(values: list[int]) -> str:
-    return ", ".join(["%s"] * len(values))

@@ -12,6 +12,7 @@ from typing import Final
 
 from models.database import Database, Row, retrying
 from models.fields import from_column, to_column
+from models.placeholders import placeholders
 from models.webhooks.states import State
 
 __all__ = ["purge_events", "purge_payloads"]
@@ -48,7 +49,8 @@ async def _purge_payloads(db: Database, state: State, before: datetime, limit: i
         return 0
     # The state again: one may have been taken up anew, and needs its payload.
     await db.execute(
-        f"UPDATE webhook_events SET payload = NULL WHERE id IN ({_marks(ids)}) AND state = %s",
+        "UPDATE webhook_events SET payload = NULL"
+        f" WHERE id IN ({placeholders(ids)}) AND state = %s",
         [*ids, state.value],
         purpose="purge",
     )
@@ -121,7 +123,7 @@ async def _purge_events(db: Database, state: State, before: datetime, limit: int
     async def unit() -> int:
         async with db.transaction(read_committed=True) as conn:
             rows = await db.fetch(
-                f"SELECT id FROM webhook_events WHERE id IN ({_marks(wanted)}) AND state = %s"
+                f"SELECT id FROM webhook_events WHERE id IN ({placeholders(wanted)}) AND state = %s"
                 f" ORDER BY id {db.dialect.skip_locked}",
                 [*wanted, state.value],
                 purpose="purge",
@@ -133,7 +135,7 @@ async def _purge_events(db: Database, state: State, before: datetime, limit: int
                     ("webhook_event_history", "event_id"),
                     ("webhook_events", "id"),
                 ):
-                    sql = f"DELETE FROM {table} WHERE {column} IN ({_marks(ids)})"
+                    sql = f"DELETE FROM {table} WHERE {column} IN ({placeholders(ids)})"
                     await db.execute(sql, ids, purpose="purge", conn=conn)
             return len(ids)
 
@@ -144,7 +146,3 @@ async def _ago(db: Database, seconds: int) -> datetime:
     then = db.dialect.now_plus_us.format("%s")
     rows = await db.fetch(f"SELECT {then} AS moment", [-seconds * 1_000_000], purpose="purge")
     return from_column(rows[0]["moment"])
-
-
-def _marks(values: list[int]) -> str:
-    return ", ".join(["%s"] * len(values))

@@ -15,6 +15,7 @@ from coordination.metrics import WEBHOOK_EVENT_AGE, WEBHOOK_EVENTS
 from models import durable_work, tallies
 from models.database import Connection, Database, retrying
 from models.fields import from_column
+from models.placeholders import placeholders
 from models.reports.merging import Verdict, dead
 from models.webhooks.claims import EVENTS, Claimed, Event, backoff_of
 from models.webhooks.payloads import PAYLOADS
@@ -37,7 +38,7 @@ async def lock(db: Database, conn: Connection, claimed: Claimed) -> datetime:
     hint = "" if db.dialect.is_sqlite else db.dialect.index_hint.format("PRIMARY")
     rows = await db.fetch(
         f"""SELECT id, {db.dialect.now} AS now_at FROM webhook_events {hint}
-            WHERE id IN ({_marks(claimed.ids)}) AND lease_token = %s AND state = 'pending'
+            WHERE id IN ({placeholders(claimed.ids)}) AND lease_token = %s AND state = 'pending'
             ORDER BY id {db.dialect.for_update}""",
         [*sorted(claimed.ids), claimed.token],
         purpose="webhook_lock",
@@ -108,7 +109,7 @@ async def _end(db: Database, conn: Connection, verdict: Verdict, ids: Sequence[i
         f"""UPDATE webhook_events
             SET state = %s, reason = %s, last_error = %s, lease_token = NULL, lease_until = NULL,
               {EVENTS.released}, {rest}
-            WHERE id IN ({_marks(ids)})""",
+            WHERE id IN ({placeholders(ids)})""",
         [
             verdict.state.value,
             None if verdict.reason is None else verdict.reason.value,
@@ -174,7 +175,3 @@ def count(events: Sequence[Event], outcome: str) -> None:
     for event in events:
         type_ = event.type if event.type in PAYLOADS else "unknown"
         WEBHOOK_EVENTS.labels(type_, outcome).inc()
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ", ".join(["%s"] * len(values))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.server
 import json
-import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.ports import LOOPBACK
+from tests.stub_server import serving
 
 __all__ = ["Arrival", "StubApi", "a_product", "stub_api"]
 
@@ -106,14 +106,6 @@ def stub_api(*products: dict[str, object]) -> Iterator[StubApi]:
     """Serve until the block ends."""
     api = StubApi(products=list(products))
     handler = type("Handler", (_Handler,), {"api": api})
-    with http.server.ThreadingHTTPServer((LOOPBACK, 0), handler) as server:
-        server.daemon_threads = True
-        server.block_on_close = False
-        api.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield api
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(handler) as port:
+        api.port = port
+        yield api

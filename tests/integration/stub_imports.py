@@ -6,7 +6,6 @@ import http.server
 import json
 import socket
 import struct
-import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
 from tests.ports import LOOPBACK
+from tests.stub_server import serving
 
 __all__ = ["JOB_ID", "Answer", "StubImports", "Uploaded", "job", "problem", "stub_imports"]
 
@@ -165,14 +165,6 @@ def stub_imports() -> Iterator[StubImports]:
     """Serve until the block ends."""
     api = StubImports()
     handler = type("Handler", (_Handler,), {"api": api})
-    with http.server.ThreadingHTTPServer((LOOPBACK, 0), handler) as server:
-        server.daemon_threads = True
-        server.block_on_close = False
-        api.port = server.server_address[1]
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield api
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(handler) as port:
+        api.port = port
+        yield api

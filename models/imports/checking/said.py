@@ -7,12 +7,12 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from models.imports.printable import printable
 from models.imports.row_values import WHOLE_ROW
 
 __all__ = ["Fault", "Refused", "Said", "shown", "unreadable"]
 
 _SHOWN_CHARACTERS: Final = 100
-_REPLACEMENT: Final = "\ufffd"
 
 
 class Refused(ValueError):
@@ -69,13 +69,7 @@ def shown(value: object) -> str | None:
         text = value
     else:
         text = _as_json(value)
-    return "".join(map(_printable, text[:_SHOWN_CHARACTERS]))
-
-
-def _printable(character: str) -> str:
-    if character.isprintable():
-        return character
-    return " " if character.isspace() else _REPLACEMENT
+    return printable(text[:_SHOWN_CHARACTERS])
 
 
 def _as_json(value: object) -> str:

@@ -14,6 +14,7 @@ from models.imports.options import (
     ImportOptions,
     Subject,
 )
+from models.imports.printable import printable
 
 __all__ = ["Match", "listed", "match_headings", "match_members", "quoted"]
 
@@ -116,14 +117,8 @@ def match_members(options: ImportOptions) -> tuple[dict[str, str], list[str]]:
 
 def quoted(name: str) -> str:
     """A heading as a text shows it."""
-    shown = "".join(map(_shown, name[:_SHOWN_CHARACTERS]))
+    shown = printable(name[:_SHOWN_CHARACTERS])
     return f'"{shown}…"' if len(name) > _SHOWN_CHARACTERS else f'"{shown}"'
-
-
-def _shown(character: str) -> str:
-    if character.isprintable():
-        return character
-    return " " if character.isspace() else "\ufffd"
 
 
 def listed(names: Sequence[str]) -> str:
