@@ -30,6 +30,7 @@ _CACHE_STATUS: Final = {
     Outcome.MISS: "fwd=miss; stored",
     Outcome.WAIT: "fwd=miss; collapsed",
     Outcome.BYPASS: "fwd=bypass",
+    Outcome.RESCUE: "hit",
 }
 
 
@@ -37,9 +38,12 @@ def cached_answer(call: Call, settings: Settings, fetched: Fetched) -> HTTPRespo
     """A public read that went through the cache: 200, or 304 when the client has it."""
     answer = fetched.answer
     status = f"FarmLokal; {_CACHE_STATUS[fetched.outcome]}"
-    if fetched.outcome in {Outcome.HIT, Outcome.STALE}:
+    if fetched.outcome in {Outcome.HIT, Outcome.STALE, Outcome.RESCUE}:
         status += f"; ttl={fetched.ttl_s}"
     headers = {"etag": answer.etag, **_public(settings), "cache-status": status}
+    if fetched.outcome is Outcome.RESCUE:
+        headers["cache-status"] += "; detail=stale-if-error"
+        headers["cdn-cache-control"] = "public, max-age=0"
     if answer.link is not None:
         headers["link"] = f'<{answer.link}>; rel="next"'
     return _conditional(call, answer.body, answer.etag, headers)

@@ -4,48 +4,33 @@ After "Scaling Memcache at Facebook" (NSDI 2013): a miss leaves a lease in the k
 may store, and a voiding takes the lease away, so a slow fill cannot bring old data back. List
 entries are void when a generation they recorded is no longer current.
 
-Fails open: when the cache is away, slow or full of waiters, the database is asked.
+Fails open: when the cache is away, slow or full of waiters, the database is asked. When the
+database cannot be had, an entry whose time ran out is served for as long as it is kept
+(``stale-if-error``, RFC 5861); a voided one never.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
-from enum import IntEnum
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import TypeVar, cast
 
-from coordination import keys
 from coordination.cache_entry import Answer, decode, encode
+from coordination.cache_look import Look, LookState, look
 from coordination.cache_plane import CachePlane, Unanswered, fresh_token
 from coordination.cache_read import Fetched, Lifetime, Outcome, ReadPlan
-from coordination.errors import CacheUnavailable
+from coordination.errors import CacheUnavailable, Unavailable
 from coordination.metrics import CACHE_FILLS, CACHE_READS, RATE_LIMIT_DECISIONS
-from coordination.rate_limit import LimitRequest, RateLimitExceeded, Verdict, verdict_of
+from coordination.rate_limit import LimitRequest, RateLimitExceeded, Verdict
 
-__all__ = ["AnswerCache", "Fetched", "Lifetime", "Outcome", "ReadPlan"]
+__all__ = ["AnswerCache", "Fetched", "Fill", "Lifetime", "Outcome", "ReadPlan"]
 
 T = TypeVar("T")
-Fill = Callable[[], Awaitable[Answer]]
-
-
-class _State(IntEnum):
-    LIMITED = 0
-    SERVED = 1
-    FILLING = 2
-    WAITING = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    state: _State
-    verdict: Verdict | None
-    now_ms: int
-    stamp: bytes
-    token: str
-    raw: bytes
-    warm: bool
+Fill = Callable[[int], Awaitable[Answer]]
+"""Asks the database. Gets how many ms ago, by Redis's clock, anything was voided that the answer
+depends on; 0 where that is not known."""
 
 
 class AnswerCache:
@@ -63,7 +48,7 @@ class AnswerCache:
         """The cached answer, or the filled one. ``fill`` asks the database; it may raise.
 
         ``fill`` starts after the generations were read. Raises ``RateLimitExceeded``, and
-        whatever ``fill`` raises.
+        whatever ``fill`` raises, unless an expired entry can take its place.
         """
         try:
             read = await self._read(plan, limit)
@@ -72,13 +57,14 @@ class AnswerCache:
                 limit.note.decided = True
                 RATE_LIMIT_DECISIONS.labels("unchecked").inc()
             return self._count(plan, await self._bypass(fill, None))
-        if read.state is _State.LIMITED and read.verdict is not None:
+        if read.state is LookState.LIMITED and read.verdict is not None:
             raise RateLimitExceeded(read.verdict)
-        if read.state is _State.SERVED:
+        if read.state is LookState.SERVED:
             return self._count(plan, self._served(read))
-        if read.state is _State.FILLING:
-            answer = await self._fill(plan, read, fill)
-            return self._count(plan, self._filled(plan, read, answer, Outcome.MISS))
+        if read.raw:
+            return self._count(plan, await self._renewed(plan, read, fill))
+        if read.state is LookState.FILLING:
+            return self._count(plan, await self._missed(plan, read, fill))
         return self._count(plan, await self._wait(plan, read, fill))
 
     async def refresh(self, plan: ReadPlan, fill: Fill, *, only_if_present: bool = False) -> bool:
@@ -90,54 +76,24 @@ class AnswerCache:
         if only_if_present and not await self.plane.exists(plan.entry):
             return False
         read = await self._read(plan, None, warm_lease_ms=0)
-        if read.state not in {_State.SERVED, _State.FILLING}:
+        if read.state not in {LookState.SERVED, LookState.FILLING}:
             return False
         return await self._fill_and_store(plan, read, fill) is not None
 
     async def _read(
         self, plan: ReadPlan, limit: LimitRequest | None, warm_lease_ms: int | None = None
-    ) -> _Read:
-        settings = self._settings
-        new_token = fresh_token()
-        reply = await self._asked(
-            plan,
-            new_token,
-            [keys.rate_limit(limit.client if limit else "-"), plan.entry, *plan.generations],
-            [
-                limit.limit if limit else 0,
-                limit.window_s * 1000 if limit else 0,
-                limit.cost if limit else 0,
-                "",
-                new_token,
-                2 * settings.cache_fill_lease_ms,
-                settings.cache_fill_lease_ms,
-                settings.cache_warm_lease_ms if warm_lease_ms is None else warm_lease_ms,
-            ],
-        )
-        allowed, previous, current, now_ms, state, stamp, token, raw, warm = cast(
-            "tuple[int, int, int, int, int, bytes, bytes, bytes, int]", reply
-        )
-        verdict = None
-        if limit is not None:
-            verdict = verdict_of(limit, bool(allowed), previous, current, now_ms)
-            limit.note.decided, limit.note.verdict = True, verdict
-        return _Read(_State(state), verdict, now_ms, stamp, token.decode(), raw, bool(warm))
-
-    async def _asked(
-        self,
-        plan: ReadPlan,
-        new_token: str,
-        script_keys: list[str],
-        args: Sequence[bytes | str | int],
-    ) -> object:
+    ) -> Look:
+        if warm_lease_ms is None:
+            warm_lease_ms = self._settings.cache_warm_lease_ms
+        token = fresh_token()
         try:
-            return await self.plane.run("read", script_keys, args)
+            return await look(self.plane, plan, limit, token=token, warm_lease_ms=warm_lease_ms)
         except (Unanswered, asyncio.CancelledError):
             # We may hold the lease all the same, and nobody would fill under it.
-            self._started(self._returns, new_token, self._store(plan, new_token, b"", 0))
+            self._started(self._returns, token, self._store(plan, token, b"", 0))
             raise
 
-    def _served(self, read: _Read) -> Fetched:
+    def _served(self, read: Look) -> Fetched:
         entry = decode(read.raw)
         ttl_s = (entry.fresh_until_ms - read.now_ms) // 1000
         if not entry.answer.found:
@@ -146,21 +102,34 @@ class AnswerCache:
             outcome = Outcome.HIT if ttl_s >= 0 else Outcome.STALE
         return Fetched(entry.answer, outcome, ttl_s, read.verdict, read.stamp[:25], warm=read.warm)
 
-    def _filled(self, plan: ReadPlan, read: _Read, answer: Answer, outcome: Outcome) -> Fetched:
+    def _filled(self, plan: ReadPlan, read: Look, answer: Answer, outcome: Outcome) -> Fetched:
         return Fetched(answer, outcome, int(plan.lifetime.soft_s), read.verdict, read.stamp[:25])
 
     async def _bypass(self, fill: Fill, verdict: Verdict | None) -> Fetched:
-        return Fetched(await fill(), Outcome.BYPASS, 0, verdict, None)
+        return Fetched(await fill(0), Outcome.BYPASS, 0, verdict, None)
 
-    async def _fill(self, plan: ReadPlan, read: _Read, fill: Fill) -> Answer:
+    async def _missed(self, plan: ReadPlan, read: Look, fill: Fill) -> Fetched:
+        return self._filled(plan, read, await self._fill(plan, read, fill), Outcome.MISS)
+
+    async def _renewed(self, plan: ReadPlan, read: Look, fill: Fill) -> Fetched:
+        """As on a miss, but if the database is away or takes long: what stands there, expired."""
+        missing = self._missed if read.state is LookState.FILLING else self._wait
+        try:
+            async with asyncio.timeout(self._settings.cache_stale_wait_ms / 1000):
+                return await missing(plan, read, fill)
+        except (TimeoutError, Unavailable):
+            rescued = self._served(read)
+            return replace(rescued, outcome=Outcome.RESCUE) if rescued.answer.found else rescued
+
+    async def _fill(self, plan: ReadPlan, read: Look, fill: Fill) -> Answer:
         """Fill in a task of its own: a client that leaves does not stop it for the others."""
 
         async def run() -> Answer:
             answer: Answer | None = None
 
-            async def remember() -> Answer:
+            async def remember(settled_ms: int) -> Answer:
                 nonlocal answer
-                answer = await fill()
+                answer = await fill(settled_ms)
                 return answer
 
             await self._fill_and_store(plan, read, remember)
@@ -173,7 +142,9 @@ class AnswerCache:
         running: dict[str, asyncio.Task[T]], token: str, work: Coroutine[object, object, T]
     ) -> asyncio.Task[T]:
         def forget(done: asyncio.Task[T]) -> None:
-            running.pop(token, None)
+            # An expired entry's token may have been used again by then.
+            if running.get(token) is done:
+                del running[token]
             if not done.cancelled():
                 done.exception()  # retrieved here when every waiter has left
 
@@ -181,10 +152,10 @@ class AnswerCache:
         task.add_done_callback(forget)
         return task
 
-    async def _fill_and_store(self, plan: ReadPlan, read: _Read, fill: Fill) -> Answer | None:
+    async def _fill_and_store(self, plan: ReadPlan, read: Look, fill: Fill) -> Answer | None:
         """Ask the database and store under the lease. Returns the answer when it was stored."""
         try:
-            answer = await fill()
+            answer = await fill(read.settled_ms)
         except BaseException:
             CACHE_FILLS.labels(plan.kind, "failed").inc()
             await self._store(plan, read.token, b"", 0)
@@ -192,15 +163,15 @@ class AnswerCache:
         life = plan.lifetime
         shorter = 1 - self._settings.cache_ttl_jitter * self._jitter()
         hard_s = (life.hard_s if answer.found else life.negative_s) * shorter
-        fresh_until_ms = read.now_ms + int(min(life.soft_s, hard_s) * shorter * 1000)
+        kept_s = hard_s + self._settings.stale_if_error_s if answer.found else hard_s
         value = encode(
             answer,
             stamp=read.stamp,
             token=fresh_token(),
-            warm_at_ms=fresh_until_ms if answer.found else None,
-            fresh_until_ms=fresh_until_ms,
+            fresh_until_ms=read.now_ms + int(min(life.soft_s, hard_s) * shorter * 1000),
+            good_until_ms=read.now_ms + int(hard_s * 1000),
         )
-        stored = await self._store(plan, read.token, value, int(hard_s * 1000))
+        stored = await self._store(plan, read.token, value, int(kept_s * 1000))
         CACHE_FILLS.labels(plan.kind, "stored" if stored else "refused").inc()
         return answer if stored else None
 
@@ -209,14 +180,14 @@ class AnswerCache:
             return bool(
                 await self.plane.run(
                     "store",
-                    [plan.entry, *plan.generations],
+                    [plan.entry, *plan.generations, *plan.watched],
                     [token, value, ttl_ms, self._settings.cache_generation_ttl_s * 1000],
                 )
             )
         except CacheUnavailable:
             return False
 
-    async def _wait(self, plan: ReadPlan, read: _Read, fill: Fill) -> Fetched:
+    async def _wait(self, plan: ReadPlan, read: Look, fill: Fill) -> Fetched:
         """Wait for the filler, here or in another process; then ask the database after all.
 
         The lease was seen standing under the current generations, so its filler's query began
@@ -228,7 +199,7 @@ class AnswerCache:
             return await self._bypass(fill, read.verdict)
         return replace(fetched, verdict=read.verdict)
 
-    def _following(self, plan: ReadPlan, read: _Read, fill: Fill) -> asyncio.Task[Fetched]:
+    def _following(self, plan: ReadPlan, read: Look, fill: Fill) -> asyncio.Task[Fetched]:
         """One look-out per lease for all who wait here: a herd must not poll as a herd.
 
         Whoever joins has seen the lease stand, so what the look-out finds is no older than that.
@@ -237,20 +208,20 @@ class AnswerCache:
             self._follows, read.token, self._follow_a_while(plan, read, fill)
         )
 
-    async def _follow_a_while(self, plan: ReadPlan, read: _Read, fill: Fill) -> Fetched:
+    async def _follow_a_while(self, plan: ReadPlan, read: Look, fill: Fill) -> Fetched:
         async with asyncio.timeout(self._settings.cache_fill_wait_ms / 1000):
             return await self._follow(plan, read, fill)
 
-    async def _follow(self, plan: ReadPlan, read: _Read, fill: Fill) -> Fetched:
+    async def _follow(self, plan: ReadPlan, read: Look, fill: Fill) -> Fetched:
         delay_s = 0.005
-        while read.state is _State.WAITING:
+        while read.state is LookState.WAITING:
             local = self._fills.get(read.token)
             if local is not None:
                 return self._filled(plan, read, await asyncio.shield(local), Outcome.WAIT)
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, 0.05)
             read = await self._read(plan, None)
-        if read.state is _State.SERVED:
+        if read.state is LookState.SERVED:
             return replace(self._served(read), warm=False)  # many get it, and it is young
         # The holder of the lease failed or died, and it passed to us.
         return self._filled(plan, read, await self._fill(plan, read, fill), Outcome.WAIT)

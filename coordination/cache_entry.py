@@ -1,8 +1,11 @@
 """The byte layout of a cached answer, shared with ``lua/read.lua`` and ``lua/store.lua``.
 
 A fixed-length stamp comes first, so that a script compares it without moving the body:
-kind (1 byte), two generations (25 each), warm at (13), token (16), fresh until (13), then the
-payload: ETag (34), link length (4), link, body. Times are Redis milliseconds.
+kind (1 byte), two generations (25 each), warm at (13), token (16), fresh until (13), good until
+(13), then the payload: ETag (34), link length (4), link, body. Times are Redis milliseconds.
+
+Processes of two releases may share a cache. Scripts take an entry of a kind they do not know for
+none, so a new layout needs new kinds.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-HEADER_LENGTH: Final = 93
+HEADER_LENGTH: Final = 106
 _ETAG_LENGTH: Final = 34
 _NEVER: Final = 9_999_999_999_999
 
@@ -48,14 +51,19 @@ def answer_of(body: bytes, link: str | None = None) -> Answer:
 
 
 def encode(
-    answer: Answer, *, stamp: bytes, token: str, warm_at_ms: int | None, fresh_until_ms: int
+    answer: Answer, *, stamp: bytes, token: str, fresh_until_ms: int, good_until_ms: int
 ) -> bytes:
-    """Lay an answer out for the cache. ``stamp``: the generations read before its query."""
+    """Lay an answer out for the cache. ``stamp``: the generations read before its query.
+
+    A value is to be filled anew when it is no longer fresh, a "not found" never. Past
+    ``good_until_ms`` it serves only while the database is away.
+    """
     kind = b"V" if answer.found else b"N"
-    times = b"%013d%b%013d" % (
-        _NEVER if warm_at_ms is None else warm_at_ms,
+    times = b"%013d%b%013d%013d" % (
+        fresh_until_ms if answer.found else _NEVER,
         token.encode(),
         fresh_until_ms,
+        good_until_ms,
     )
     if not answer.found:
         return kind + stamp + times
@@ -67,7 +75,7 @@ def encode(
 
 def decode(raw: bytes) -> Entry:
     """The inverse of ``encode`` for a value or a brief "not found"."""
-    fresh_until_ms = int(raw[80:HEADER_LENGTH])
+    fresh_until_ms = int(raw[80:93])
     if raw[:1] == b"N":
         return Entry(NOT_FOUND, fresh_until_ms)
     link_at = HEADER_LENGTH + _ETAG_LENGTH + 4

@@ -20,6 +20,8 @@ class Outcome(StrEnum):
     MISS = "miss"
     WAIT = "wait"
     BYPASS = "bypass"
+    RESCUE = "rescue"
+    """Long past its time, and the database could not be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +35,17 @@ class Lifetime:
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """What to read. ``generations`` begins with ``cache:gen:all`` and has at most two."""
+    """What to read. ``generations`` begins with ``cache:gen:all`` and has at most two.
+
+    ``watched``: further generations that void nothing here, yet are replaced whenever this answer
+    may change; they tell how long the answer has been settled.
+    """
 
     kind: str
     entry: str
     generations: tuple[str, ...]
     lifetime: Lifetime
+    watched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

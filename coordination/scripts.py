@@ -1,6 +1,6 @@
 """Loads the Lua scripts beside this module and runs each in one round trip.
 
-``-- include NAME`` on a first line splices another file in: Redis scripts cannot share code.
+First lines ``-- include NAME`` splice other files in: Redis scripts cannot share code.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class ScriptRunner(Protocol):
 
 @cache
 def source(name: str) -> str:
-    """The full text of ``lua/{name}.lua`` with its include spliced in."""
-    text = (_FOLDER / f"{name}.lua").read_text()
-    first, _, rest = text.partition("\n")
-    if first.startswith("-- include "):
-        return (_FOLDER / first.removeprefix("-- include ").strip()).read_text() + rest
-    return text
+    """The full text of ``lua/{name}.lua`` with its includes spliced in."""
+    included, text = "", (_FOLDER / f"{name}.lua").read_text()
+    while text.startswith("-- include "):
+        first, _, text = text.partition("\n")
+        included += (_FOLDER / first.removeprefix("-- include ").strip()).read_text()
+    return included + text
 
 
 def script(client: aioredis.Redis, name: str) -> ScriptRunner:

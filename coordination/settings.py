@@ -58,7 +58,8 @@ class Settings(BaseSettings):
     sealing_secret: Annotated[tuple[str, ...], NoDecode] = (DEVELOPMENT_SEALING_SECRET,)
     """Seals partners' secrets at rest. Comma-separated; the first seals, all open."""
     market_currency: str = "USD"
-    stale_if_error_s: Annotated[int, Field(ge=0)] = 60
+    stale_if_error_s: Annotated[int, Field(ge=0, le=7 * 86_400)] = 60
+    """How long an answer past its time is kept for when the database is away."""
     cdn_max_age_s: Annotated[int, Field(ge=0)] = 30
 
     # Database
@@ -95,6 +96,8 @@ class Settings(BaseSettings):
     cache_generation_ttl_s: Seconds = 6 * 3_600
     cache_fill_lease_ms: Millis = 5_000
     cache_fill_wait_ms: Millis = 2_000
+    cache_stale_wait_ms: Millis = 500
+    """How long a reader of an expired entry waits for the database before getting that entry."""
     cache_tombstone_ttl_s: Seconds = 10
     cache_warm_lease_ms: Millis = 5_000
 

@@ -9,8 +9,11 @@ if redis.call('GETRANGE', KEYS[1], 64, 79) ~= ARGV[1] then
   return 0
 end
 if ARGV[2] == '' then
-  if redis.call('GETRANGE', KEYS[1], 0, 0) == 'L' then
+  local kind = redis.call('GETRANGE', KEYS[1], 0, 0)
+  if kind == 'L' then
     redis.call('DEL', KEYS[1])
+  elseif kind == 'E' then
+    redis.call('SETRANGE', KEYS[1], 51, string.rep('0', 13))
   end
 else
   redis.call('SET', KEYS[1], ARGV[2], 'PX', tonumber(ARGV[3]))

@@ -7,7 +7,8 @@ local time = redis.call('TIME')
 local generation = string.format('%010d%06d-%s', time[1], time[2], string.sub(ARGV[3], 1, 8))
 local held = {}
 for i = 1, products do
-  held[i] = redis.call('GETRANGE', KEYS[i], 0, 0) == 'V' and 1 or 0
+  local kind = redis.call('GETRANGE', KEYS[i], 0, 0)
+  held[i] = (kind == 'V' or kind == 'E') and 1 or 0
   redis.call('SET', KEYS[i], 'T' .. generation .. string.rep('-', 25), 'PX', tonumber(ARGV[2]))
 end
 for i = products + 1, #KEYS do

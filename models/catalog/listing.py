@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -50,15 +51,18 @@ async def fetch_list(resources: Resources, query: ListQuery, limit: LimitRequest
     """
     _position(resources, query)  # refuses a bad cursor before any work
     fetched = await resources.cache.fetch(
-        plan_for(resources.settings, query), lambda: fill_list(resources, query), limit
+        plan_for(resources.settings, query), partial(fill_list, resources, query), limit
     )
     if fetched.warm:
         resources.hints.send(WARM_CACHE, WarmCache(lists=[query.canonical()]))
     return fetched
 
 
-async def fill_list(resources: Resources, query: ListQuery) -> Answer:
-    """Ask the database for the page and lay it out. Raises as ``fetch_list`` does."""
+async def fill_list(resources: Resources, query: ListQuery, settled_ms: int = 0) -> Answer:
+    """Ask the database for the page and lay it out. Raises as ``fetch_list`` does.
+
+    ``settled_ms``: see ``coordination.cache.Fill``.
+    """
     category_ids = await _subtree(resources, query.category) if query.category else []
     after = _position(resources, query)
     if query.sort is Sort.RELEVANCE:

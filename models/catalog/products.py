@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 from coordination import keys
@@ -30,6 +31,8 @@ def plan_for(settings: Settings, product_id: UUID) -> ReadPlan:
             hard_s=settings.cache_product_ttl_s,
             negative_s=settings.cache_negative_ttl_s,
         ),
+        # Its own tombstone may have been evicted.
+        watched=(keys.GENERATION_PRODUCTS,),
     )
 
 
@@ -42,7 +45,7 @@ async def fetch_product(
     """
     fetched = await resources.cache.fetch(
         plan_for(resources.settings, product_id),
-        lambda: fill_product(resources, product_id),
+        partial(fill_product, resources, product_id),
         limit,
     )
     if fetched.warm:
@@ -50,8 +53,8 @@ async def fetch_product(
     return fetched
 
 
-async def fill_product(resources: Resources, product_id: UUID) -> Answer:
-    """Ask the database for the product."""
+async def fill_product(resources: Resources, product_id: UUID, settled_ms: int = 0) -> Answer:
+    """Ask the database for the product. ``settled_ms``: see ``coordination.cache.Fill``."""
     return await read_product(resources, product_id) or NOT_FOUND
 
 
