@@ -100,7 +100,15 @@ async def ready(web: Web, call: Call) -> HTTPResponse:
     shown = {name: "ok" if fine else "unavailable" for name, fine in checks.items()}
     return _answer(
         503 if status == "unavailable" else 200,
-        {"status": status, "draining": web.readiness.draining, "checks": shown},
+        {
+            "status": status,
+            "draining": web.readiness.draining,
+            "checks": shown,
+            # For people to see; without them everything is served all the same.
+            "replicas": {
+                name: state.value for name, state in web.resources.reading.states().items()
+            },
+        },
     )
 
 

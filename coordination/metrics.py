@@ -51,6 +51,28 @@ DATABASE_POOL_USED = Gauge(
 DATABASE_POOL_LIMIT = Gauge(
     "database_pool_connections_limit", "Most the pools may open.", multiprocess_mode="livesum"
 )
+DATABASE_READS = Counter(
+    "database_reads_total", "Fills of cache entries, by the server they were read from.", ["server"]
+)
+"""primary or replica."""
+DATABASE_REPLICA_USABLE = Gauge(
+    "database_replica_usable",
+    "1 where every process would read from the replica now.",
+    ["replica"],
+    multiprocess_mode="livemin",
+)
+DATABASE_REPLICA_LAG = Gauge(
+    "database_replica_lag_seconds",
+    "How old the newest data may be that a replica lacks; NaN where it does not answer.",
+    ["replica"],
+    multiprocess_mode="livemax",
+)
+DATABASE_REPLICA_FAULTS = Counter(
+    "database_replica_faults_total",
+    "Reads from a replica that were done again on the primary, by reason.",
+    ["replica", "reason"],
+)
+"""away (no answer, or lost meanwhile) or unfit (it refuses what the primary does not)."""
 REDIS_POOL_USED = Gauge(
     "redis_pool_connections_used",
     "Redis connections at work, by client.",

@@ -17,12 +17,23 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from coordination.calls.services import PartnerService, ServiceName, parse_services
 from coordination.currencies import EXPONENTS
 from coordination.errors import Misconfigured
+from coordination.redis_urls import parse_redis_url
 from coordination.tokens.providers import OAuthProvider, ProviderName, parse_providers
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Millis = Annotated[int, Field(gt=0, le=600_000)]
 Seconds = Annotated[int, Field(gt=0, le=30 * 86_400)]
 LongSeconds = Annotated[int, Field(gt=0, le=3_650 * 86_400)]
+DatabaseFeature = Literal[
+    "skip_locked",
+    "full_text",
+    "recursive_queries",
+    "statement_timeout",
+    "foreign_keys",
+    "isolation_levels",
+    "session_variables",
+]
+"""What some MySQL-protocol servers refuse; docs/operations.md tells which."""
 
 DEVELOPMENT_CURSOR_SECRET = "development-only-cursor-secret-0000"  # noqa: S105 - refused in production
 DEVELOPMENT_SEALING_SECRET = "development-only-sealing-secret-000"  # noqa: S105 - the same
@@ -42,6 +53,8 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     metrics_port: Annotated[int, Field(ge=0, le=65535)] = 0
     """Where worker and scheduler serve their own metrics; 0 leaves it to the web process."""
+    watchdog_s: Annotated[int, Field(ge=0, le=3_600)] = 30
+    """For how long a process may stand still before our supervisor kills it; 0: for ever."""
 
     # Web
     host: str = "127.0.0.1"
@@ -68,6 +81,17 @@ class Settings(BaseSettings):
     database_connect_timeout_ms: Millis = 2_000
     database_acquire_timeout_ms: Millis = 2_000
     database_query_timeout_ms: Millis = 5_000
+    database_breaker_failures: Annotated[int, Field(ge=1, le=100)] = 3
+    """Without an answer, in a row; then a trivial question decides whether the server is away."""
+    database_breaker_pause_ms: Millis = 1_000
+    """Between two such questions, while all else fails at once."""
+    database_without: Annotated[frozenset[DatabaseFeature], NoDecode] = frozenset()
+    """What the server cannot do, so that the portable form is used. SQLite ignores it."""
+    database_replica_urls: Annotated[tuple[str, ...], NoDecode] = ()
+    """Comma-separated; each names one server, none a proxy or name that spreads over several."""
+    database_replica_lag_ms: Annotated[int, Field(ge=200, le=600_000)] = 2_000
+    """A replica that may be further behind is not read from."""
+    database_replica_check_ms: Annotated[int, Field(ge=50, le=60_000)] = 250
     list_timeout_ms: Millis = 2_000
     search_timeout_ms: Millis = 2_000
     search_concurrency: Annotated[int, Field(ge=1, le=64)] = 4
@@ -221,6 +245,29 @@ class Settings(BaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("database_without", mode="before")
+    @classmethod
+    def _split_features(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("database_replica_urls", mode="before")
+    @classmethod
+    def _split_replicas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("database_replica_urls")
+    @classmethod
+    def _replica_schemes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for url in value:
+            parts = _split_url(url)
+            if parts.scheme != "mysql" or not parts.hostname or len(parts.path) < 2:
+                raise ValueError("each must be mysql://user:password@host:port/name")
+        return value
+
     @field_validator("oauth_providers", mode="before")
     @classmethod
     def _parse_providers(cls, value: object) -> object:
@@ -248,8 +295,8 @@ class Settings(BaseSettings):
     @field_validator("redis_url", "queue_redis_url", "cache_redis_url")
     @classmethod
     def _redis_scheme(cls, value: str) -> str:
-        if value and _split_url(value).scheme not in {"redis", "rediss", "unix"}:
-            raise ValueError("must begin with redis://, rediss:// or unix://")
+        if value:
+            parse_redis_url(value)
         return value
 
     @field_validator("database_url")
@@ -290,6 +337,7 @@ class Settings(BaseSettings):
             if self.environment == "production" and risks_token:
                 raise ValueError(f"PARTNER_SERVICES: {service}: must be https in production")
         self._check_supply()
+        self._check_replicas()
         if self.environment == "production" and not self.database_url:
             raise ValueError("DATABASE_URL must be set in production")
         for soft, hard in (
@@ -299,6 +347,15 @@ class Settings(BaseSettings):
             if soft > hard:
                 raise ValueError("a soft TTL must not exceed its hard TTL")
         return self
+
+    def _check_replicas(self) -> None:
+        if not self.database_replica_urls:
+            return
+        if self.effective_database_url.startswith("sqlite"):
+            raise ValueError("DATABASE_REPLICA_URLS needs a mysql:// DATABASE_URL")
+        if self.database_replica_lag_ms < 4 * self.database_replica_check_ms:
+            # What is known of a replica is up to about three checks old.
+            raise ValueError("DATABASE_REPLICA_LAG_MS must be at least 4 DATABASE_REPLICA_CHECK_MS")
 
     def _check_supply(self) -> None:
         lease_ms, stale_ms = self.supply_refresh_lease_ms, self.supply_stale_s * 1000

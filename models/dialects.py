@@ -1,13 +1,16 @@
-"""What differs between MariaDB, MySQL 8 and SQLite, behind one small seam.
+"""What differs between MariaDB, MySQL 8, what speaks like it, and SQLite, behind one small seam.
 
 SQL elsewhere is written once, with ``%s`` marks; the pieces that cannot be alike come from here.
-Times are compared inside statements by the database's own clock (``now``).
+Times are compared inside statements by the database's own clock (``now``). Servers that lack
+something (``DATABASE_WITHOUT``) get the portable form, which costs what its user says there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Final, Literal
+
+from coordination.settings import DatabaseFeature
 
 __all__ = ["MARIADB", "MYSQL", "SQLITE", "Dialect"]
 
@@ -30,11 +33,22 @@ class Dialect:
     index_hint: str
     straight_join: str
     join: str
+    without: frozenset[DatabaseFeature] = frozenset()
+    """What this server cannot do."""
 
     @property
     def is_sqlite(self) -> bool:
         """Whether this is the embedded database."""
         return self.name == "sqlite"
+
+    def has(self, feature: DatabaseFeature) -> bool:
+        """Whether this server can do it."""
+        return feature not in self.without
+
+    def lacking(self, features: frozenset[DatabaseFeature]) -> Dialect:
+        """The same kind of server, without these."""
+        skip_locked = self.for_update if "skip_locked" in features else self.skip_locked
+        return replace(self, without=features, skip_locked=skip_locked)
 
     def marks(self, sql: str) -> str:
         """``sql`` with the parameter marks this driver reads."""
@@ -43,8 +57,11 @@ class Dialect:
     def limited(self, select: str, timeout_ms: int) -> str:
         """A SELECT that the server itself stops after ``timeout_ms``.
 
-        SQLite has no such statement; see ``sqlite_limits``.
+        SQLite has no such statement; see ``sqlite_limits``. Without ``statement_timeout`` it is
+        the SELECT as it is, and the client's deadline must do.
         """
+        if not self.has("statement_timeout"):
+            return select
         if self.name == "mariadb":
             return f"SET STATEMENT max_statement_time={timeout_ms / 1000:.3f} FOR {select}"
         if self.name == "mysql":

@@ -137,11 +137,13 @@ async def _claim(
     pick: Pick,
 ) -> Claim:
     token = fresh_token()
-    if not ids:
-        return Claim(token, ())
     dialect = db.dialect
     # Point look-ups on the primary key lock these rows and nothing between them.
     hint = "" if dialect.is_sqlite else dialect.index_hint.format("PRIMARY")
+    if ids and not dialect.has("skip_locked"):
+        ids = await _unheld(db, table, ids, f"{condition} AND {pick.condition}", hint)
+    if not ids:
+        return Claim(token, ())
     columns = ", ".join(("id", "attempts", *table.columns))
     lease_end = dialect.now_plus_us.format("%s")
     counted = int(pick.counts)
@@ -174,6 +176,24 @@ async def _claim(
 
     rows = await retrying(unit)
     return Claim(token, tuple({**row, "attempts": int(row["attempts"]) + counted} for row in rows))
+
+
+async def _unheld(
+    db: Database, table: WorkTable, ids: Sequence[int], condition: str, hint: str
+) -> list[int]:
+    """Those of ``ids`` that may be claimed, seen without a lock.
+
+    Where locked rows cannot be skipped, a claim would wait at every row that is being worked on
+    until its transaction ends. What is left to wait at are other claims, which are short, and the
+    rows of a worker that froze past its lease in the middle of a transaction.
+    """
+    rows = await db.fetch(
+        f"""SELECT id FROM {table.name} {hint}
+            WHERE id IN ({placeholders(ids)}) AND state = 'pending' AND {condition} ORDER BY id""",
+        list(ids),
+        purpose="work_claim",
+    )
+    return [int(row["id"]) for row in rows]
 
 
 async def renew(

@@ -1,4 +1,9 @@
-"""Brings the schema up to date, guarded against two runners at once."""
+"""Brings the schema up to date, guarded against two runners at once.
+
+Two kinds of migration: one that *expands* leaves everything that the release before it uses, so
+that both releases run side by side on the schema; one that *contracts* takes away what no release
+in use needs any more. The latter says ``contract = True`` in its class, and runs when asked for.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +18,13 @@ from typing import Any
 from tortoise import Tortoise
 from tortoise.connection import get_connection
 from tortoise.exceptions import DBConnectionError, OperationalError
-from tortoise.migrations.executor import MigrationExecutor
+from tortoise.migrations.executor import MigrationExecutor, MigrationTarget
+from tortoise.migrations.migration import Migration
 
 from coordination.errors import DatabaseUnavailable
 from coordination.settings import Settings
 from models.database import tortoise_config
+from models.migration_operations import schema_without
 
 __all__ = ["migrate", "pending_migrations"]
 
@@ -25,9 +32,10 @@ _LOCK = "farmlokal.migrate"
 _LOCK_WAIT_S = 60
 
 
-async def migrate(settings: Settings) -> list[str]:
+async def migrate(settings: Settings, *, contract: bool = False) -> list[str]:
     """Apply what is pending; returns the names applied. Safe to run from two places at once.
 
+    ``contract``: also what contracts. An empty database gets everything: no release uses it yet.
     Raises ``DatabaseUnavailable`` when the database is away, or another runner holds the lock for
     more than a minute.
     """
@@ -37,10 +45,12 @@ async def migrate(settings: Settings) -> list[str]:
         async with _only_runner(settings):
             await _require_answer()
             executor = _executor(config)
-            pending = [step.migration.name for step in await executor.plan()]
+            pending = await _plan(executor, contract=contract)
             if pending:
-                await executor.migrate(direction="forward")
-            return pending
+                targets = [MigrationTarget(step.app_label, step.name) for step in pending]
+                with schema_without(settings.database_without):
+                    await executor.migrate(targets, direction="forward")
+            return [step.name for step in pending]
     except (DBConnectionError, OperationalError, OSError) as error:
         raise DatabaseUnavailable(
             "The database is not reachable, or refused to migrate."
@@ -49,17 +59,33 @@ async def migrate(settings: Settings) -> list[str]:
         await Tortoise.close_connections()
 
 
-async def pending_migrations(settings: Settings) -> list[str]:
-    """Names of migrations that have not been applied. Raises ``DatabaseUnavailable``."""
+async def pending_migrations(settings: Settings, *, contract: bool = False) -> list[str]:
+    """Names of what ``migrate`` would apply. Raises ``DatabaseUnavailable``."""
     config = tortoise_config(settings)
     try:
         await Tortoise.init(config=config, _enable_global_fallback=True)
         await _require_answer()
-        return [step.migration.name for step in await _executor(config).plan()]
+        return [step.name for step in await _plan(_executor(config), contract=contract)]
     except (DBConnectionError, OperationalError, OSError) as error:
         raise DatabaseUnavailable("The database is not reachable.") from error
     finally:
         await Tortoise.close_connections()
+
+
+async def _plan(executor: MigrationExecutor, *, contract: bool) -> list[Migration]:
+    """What is pending, in order; without what contracts, or waits for something that does."""
+    pending = [step.migration for step in await executor.plan()]
+    is_new = len(pending) == len(executor.loader.graph.nodes)
+    if contract or is_new:
+        return pending
+    held: set[tuple[str, str]] = set()
+    chosen = []
+    for migration in pending:
+        if getattr(migration, "contract", False) or held.intersection(migration.dependencies):
+            held.add((migration.app_label, migration.name))
+        else:
+            chosen.append(migration)
+    return chosen
 
 
 def _roomy(config: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ a timeout or a cancellation.
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Any
 
 from tortoise.backends.base.client import (
     TransactionalDBClient,
@@ -19,6 +20,7 @@ from tortoise.backends.mysql.client import (  # type: ignore[attr-defined]  # er
     MySQLClient,
     TransactionWrapper,
     errors,
+    mysql,
 )
 from tortoise.connection import get_connections
 from tortoise.exceptions import DBConnectionError, OperationalError
@@ -81,6 +83,33 @@ class ReleasingMySQLClient(MySQLClient):
         context = ReleasingTransactionContext(TransactionWrapper(self), self._pool_init_lock)
         context.read_committed = True
         return context
+
+    async def ask_apart(self) -> None:
+        """Ask a trivial question on a connection of its own, whatever the pool is doing.
+
+        Has no patience of its own. Raises ``OperationalError`` for whatever came instead.
+        """
+        try:
+            connection = await mysql.connect(
+                host=self.host,
+                port=self.port,
+                user=self.user,
+                password=self.password,
+                db=self.database,
+            )
+            try:
+                async with connection.cursor() as cursor:
+                    await cursor.execute("SELECT 1")
+            finally:
+                connection.close()
+        except errors.Error as error:
+            raise OperationalError(error) from error
+
+    def drop_idle(self) -> None:
+        """Close the connections that nobody uses: they lead to a server that is not there."""
+        pool: Any = self._pool
+        for connection in tuple(pool._free) if pool else ():
+            connection.close()
 
 
 client_class = ReleasingMySQLClient

@@ -15,6 +15,7 @@ from coordination.settings import Settings
 from models.catalog.slug_memory import SlugMemory
 from models.database import Database, open_database
 from models.feed.passes import Passes
+from models.replicas.reading import Reading, open_reading
 from models.webhooks.gate import Gate
 
 __all__ = ["Resources", "open_resources"]
@@ -28,6 +29,8 @@ class Resources:
 
     settings: Settings
     db: Database
+    """The primary: all that is written, and all reads but those that ``reading`` is given."""
+    reading: Reading
     plane: CachePlane
     cache: AnswerCache
     limiter: RateLimiter
@@ -53,6 +56,7 @@ class Resources:
             await asyncio.wait(self.announcing, timeout=_ANNOUNCE_WITHIN_S)
         await self.hints.close()
         await self.plane.close()
+        await self.reading.close()
         await self.db.close()
 
 
@@ -61,9 +65,11 @@ async def open_resources(settings: Settings, broker: Enqueues) -> Resources:
     plane = CachePlane(open_cache_client(settings), settings)
     hints = HintSender(broker)
     hints.start()
+    db = await open_database(settings)
     return Resources(
         settings=settings,
-        db=await open_database(settings),
+        db=db,
+        reading=open_reading(settings, db),
         plane=plane,
         cache=AnswerCache(plane),
         limiter=RateLimiter(plane),

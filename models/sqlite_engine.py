@@ -10,8 +10,13 @@ import asyncio
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from tortoise.backends.base.client import TransactionalDBClient, TransactionContext
+from tortoise.backends.base.client import (
+    ConnectionWrapper,
+    TransactionalDBClient,
+    TransactionContext,
+)
 from tortoise.backends.sqlite.client import (
     SqliteTransactionContext,
     SqliteTransactionWrapper,
@@ -30,6 +35,15 @@ class ImmediateTransaction(LimitingSqliteClient, SqliteTransactionWrapper):
         try:
             await self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
+            raise OperationalError(error) from error
+
+    async def commit(self) -> None:
+        """Commit, or leave no transaction behind: one that found no space may still be open."""
+        try:
+            await super().commit()
+        except sqlite3.OperationalError as error:
+            with suppress(sqlite3.Error):
+                await asyncio.shield(self._connection.rollback())
             raise OperationalError(error) from error
 
 
@@ -60,8 +74,28 @@ class ImmediateTransactionContext(SqliteTransactionContext):
         return connection
 
 
+class _ReleasingWrapper(ConnectionWrapper):  # type: ignore[type-arg]  # Tortoise's own is bare
+    """Leaves the process's one connection usable when the file could not be opened.
+
+    Tortoise's own wrapper keeps the lock then, and nobody would try the file again.
+    """
+
+    async def __aenter__(self) -> Any:
+        await self._lock.acquire()
+        try:
+            await self.ensure_connection()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self.connection
+
+
 class ImmediateSqliteClient(LimitingSqliteClient):
     """SQLite for several processes on one file."""
+
+    def acquire_connection(self) -> ConnectionWrapper:  # type: ignore[type-arg]  # as Tortoise's
+        """The one connection, when nobody else uses it."""
+        return _ReleasingWrapper(self._lock, self)
 
     async def create_connection(self, with_db: bool) -> None:
         """Open the file; a directory that is not there is an answer, not a stray thread.
@@ -72,7 +106,12 @@ class ImmediateSqliteClient(LimitingSqliteClient):
         directory = Path(self.filename).parent
         if not directory.is_dir():
             raise DBConnectionError(f"There is no directory {directory}.")
-        await super().create_connection(with_db)
+        try:
+            await super().create_connection(with_db)
+        except BaseException:
+            # Opened, but not set up: to be used by nobody.
+            await asyncio.shield(self.close())
+            raise
 
     def _in_transaction(self) -> TransactionContext:
         return ImmediateTransactionContext(ImmediateTransaction(self), self._lock)

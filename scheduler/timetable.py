@@ -1,13 +1,16 @@
 """The scheduler's jobs: what runs how often. Each run goes through the board; the leader says so.
 
-A tick that comes late, or several that were missed, run once.
+A tick that comes late, or several that were missed, run once. When each is due is a time of day;
+should the clock be set back, it is moved by as much.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,6 +21,7 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from redis.exceptions import RedisError
 
+from coordination.cancelling import end
 from coordination.metrics import SCHEDULER_JOB_NEXT_RUN
 from scheduler.board import Board
 from scheduler.leader import Leader
@@ -26,10 +30,14 @@ from scheduler.token_refresh import TokenRefresh
 
 __all__ = ["Entry", "Timetable"]
 
+_log = logging.getLogger(__name__)
 # A tick that comes late asks for work that is due all the more.
 _MISFIRE_GRACE_S: Final = 3_600
 _STATUS_EVERY_S: Final = 1.0
 _SETTLE_S: Final = 0.6
+_CLOCK_LOOK_S: Final = 1.0
+_CLOCK_STEP_S: Final = 1.0
+_END_S: Final = 1.0
 _STATUS_JOB: Final = "scheduler.status"
 
 
@@ -43,6 +51,11 @@ class Entry:
     first_in_s: float = 0.0
 
 
+def _clock_ahead_s() -> float:
+    """By how much the time of day is ahead of the clock that nobody sets."""
+    return time.time() - time.monotonic()
+
+
 class Timetable:
     """Runs the entries, and publishes how they fare while this process leads."""
 
@@ -52,8 +65,11 @@ class Timetable:
         refreshes: Sequence[TokenRefresh],
         leader: Leader,
         queue: aioredis.Redis,
+        clock_ahead_s: Callable[[], float] = _clock_ahead_s,
     ) -> None:
         self._leader = leader
+        self._clock_ahead_s = clock_ahead_s
+        self._following_clock: asyncio.Task[None] | None = None
         self._queue = queue
         self._refreshes = tuple(refreshes)
         self._board = Board()
@@ -65,9 +81,12 @@ class Timetable:
     def start(self) -> None:
         """Begin to tick, on the running loop."""
         self._ticks.start()
+        self._following_clock = asyncio.create_task(self._follow_clock())
 
     async def stop(self) -> None:
         """Tick no more, and give up what is under way."""
+        if self._following_clock is not None:
+            await end([self._following_clock], _END_S)
         self._ticks.pause()
         await asyncio.gather(*(refresh.close() for refresh in self._refreshes))
         # The shutdown cancels what still runs, and logs that as an error.
@@ -85,6 +104,21 @@ class Timetable:
             max_instances=1,
             misfire_grace_time=_MISFIRE_GRACE_S,
         )
+
+    async def _follow_clock(self) -> None:
+        ahead_s = self._clock_ahead_s()
+        while True:
+            await asyncio.sleep(_CLOCK_LOOK_S)
+            moved_s = self._clock_ahead_s() - ahead_s
+            ahead_s += moved_s
+            if moved_s > -_CLOCK_STEP_S:
+                continue  # set forward, everything is due, once
+            _log.warning("The clock was set back", extra={"by_s": round(-moved_s, 1)})
+            for entry in self._entries:
+                job: Any = self._ticks.get_job(entry.name)
+                if job is not None and job.next_run_time is not None:
+                    due_at = job.next_run_time + timedelta(seconds=moved_s)
+                    self._ticks.modify_job(entry.name, next_run_time=due_at)
 
     async def _publish(self) -> str:
         if not self._leader.remaining_s():

@@ -131,6 +131,14 @@ SCHEMAS: Final[dict[str, Json]] = {
         status={"type": "string", "enum": ["ok", "degraded", "unavailable"]},
         draining={"type": "boolean"},
         checks=object_of("Checks", database=_CHECK, cache=_CHECK, queue=_CHECK),
+        replicas={
+            "description": "Replicas of the database by number; none of them changes `status`.",
+            "type": "object",
+            "additionalProperties": {
+                "type": "string",
+                "enum": ["ok", "lagging", "unavailable"],
+            },
+        },
     ),
     **CHANGE_SCHEMAS,
     **IMPORT_SCHEMAS,

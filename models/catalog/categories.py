@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -18,13 +18,14 @@ import orjson
 from coordination.cache_entry import strong_etag
 from coordination.errors import Conflict, NotFound
 from coordination.logs import current_request_id
-from models import tables
+from models import database_clock, tables
 from models.catalog import watermarks
 from models.catalog.by_name import Page, Position, after_clause, page_of, require_limit
 from models.catalog.category_tree import parent_for_moved, parent_for_new
 from models.catalog.changes import everything_changed
 from models.catalog.field_checks import FieldChecks
 from models.catalog.preconditions import check_if_match
+from models.catalog.references import require_unreferred
 from models.catalog.representation import timestamp
 from models.catalog.watermarks import Facet
 from models.catalog.write_unit import Hook, Written, write
@@ -49,6 +50,7 @@ FIELDS: Final = ("slug", "name", "parent")
 """What a client may set."""
 
 _NAME_CHARACTERS: Final = 200
+_REFERRING: Final = {"products": "category_id", "categories": "parent_id"}
 _SELECT: Final = """
   SELECT c.id, c.slug, c.name, c.version, c.created_at, c.updated_at, p.slug AS parent
   FROM categories c LEFT JOIN categories p ON p.id = c.parent_id"""
@@ -122,7 +124,7 @@ async def create_category(
     db = resources.db
 
     async def unit(conn: Connection) -> Written[Category]:
-        now = datetime.now(UTC)
+        now = await database_clock.now(db, conn)
         parent: str | None = wanted.get("parent")
         parent_id = await parent_for_new(db, conn, parent)
         with _unique_slug(wanted["slug"]), db.orm("category_insert"):
@@ -184,7 +186,8 @@ async def change_category(
     changed = {field: value for field, value in wanted.items() if getattr(current, field) != value}
     if not changed:
         return Written(current, None)
-    updated = replace(current, **changed, version=current.version + 1, updated_at=datetime.now(UTC))
+    now = await database_clock.now(db, conn)
+    updated = replace(current, **changed, version=current.version + 1, updated_at=now)
     columns: dict[str, Any] = {k: v for k, v in changed.items() if k != "parent"}
     if "parent" in changed:
         columns["parent_id"] = await parent_for_moved(db, conn, current.id, updated.parent)
@@ -213,6 +216,7 @@ async def delete_category(
         current = await lock_category(db, conn, slug)
         check_if_match(if_match, current.etag)
         try:
+            await require_unreferred(db, conn, current.id, _REFERRING)
             with db.orm("category_delete"):
                 await tables.Category.filter(id=current.id).using_db(conn).delete()
         except ForeignKey:

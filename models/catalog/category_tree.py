@@ -10,10 +10,12 @@ from typing import Final
 
 from coordination.errors import FieldError, InvalidInput
 from models.database import Connection, Database
+from models.placeholders import placeholders
 
 __all__ = ["MAX_DEPTH", "parent_for_moved", "parent_for_new"]
 
 MAX_DEPTH: Final = 8
+_HEIGHT: Final = "category_height"
 
 
 async def parent_for_new(db: Database, conn: Connection, parent: str | None) -> int | None:
@@ -31,6 +33,14 @@ async def parent_for_moved(
     if category_id in above:
         raise _invalid("is the category itself or lies below it")
     # The first read without a lock in this transaction: its snapshot begins only now.
+    _require_depth(len(above) + await _height(db, conn, category_id))
+    return above[0] if above else None
+
+
+async def _height(db: Database, conn: Connection, category_id: int) -> int:
+    """Of the tree from this category down, 1 for itself; no further than ``MAX_DEPTH``."""
+    if not db.dialect.has("recursive_queries"):
+        return await _height_by_level(db, conn, category_id)
     rows = await db.fetch(
         f"""
         WITH RECURSIVE below AS (
@@ -41,11 +51,25 @@ async def parent_for_moved(
         )
         SELECT MAX(level) AS height FROM below""",
         [category_id],
-        purpose="category_height",
+        purpose=_HEIGHT,
         conn=conn,
     )
-    _require_depth(len(above) + int(rows[0]["height"]))
-    return above[0] if above else None
+    return int(rows[0]["height"])
+
+
+async def _height_by_level(db: Database, conn: Connection, category_id: int) -> int:
+    height, level = 1, [category_id]
+    while height < MAX_DEPTH:
+        rows = await db.fetch(
+            f"SELECT id FROM categories WHERE parent_id IN ({placeholders(level)})",
+            level,
+            purpose=_HEIGHT,
+            conn=conn,
+        )
+        if not rows:
+            break
+        height, level = height + 1, [int(row["id"]) for row in rows]
+    return height
 
 
 async def _lock_upwards(db: Database, conn: Connection, slug: str | None) -> list[int]:

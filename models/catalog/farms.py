@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -17,12 +17,13 @@ import orjson
 from coordination.cache_entry import strong_etag
 from coordination.errors import Conflict, NotFound
 from coordination.logs import current_request_id
-from models import tables
+from models import database_clock, tables
 from models.catalog import watermarks
 from models.catalog.by_name import Page, Position, after_clause, page_of, require_limit
 from models.catalog.changes import Change, everything_changed
 from models.catalog.field_checks import FieldChecks
 from models.catalog.preconditions import check_if_match
+from models.catalog.references import require_unreferred
 from models.catalog.representation import timestamp
 from models.catalog.watermarks import Facet
 from models.catalog.write_unit import Hook, Written, write
@@ -130,7 +131,7 @@ async def create_farm(
     db = resources.db
 
     async def unit(conn: Connection) -> Written[Farm]:
-        now = datetime.now(UTC)
+        now = await database_clock.now(db, conn)
         with _unique_external_id(), db.orm("farm_insert"):
             row = await tables.Farm.create(using_db=conn, **wanted, created_at=now, updated_at=now)
         fields = {**dict.fromkeys(FIELDS), **wanted}
@@ -183,7 +184,8 @@ async def change_farm(
     changed = {field: value for field, value in wanted.items() if getattr(current, field) != value}
     if not changed:
         return Written(current, None)
-    updated = replace(current, **changed, version=current.version + 1, updated_at=datetime.now(UTC))
+    now = await database_clock.now(db, conn)
+    updated = replace(current, **changed, version=current.version + 1, updated_at=now)
     _require_both_coordinates(updated.latitude, updated.longitude)
     with _unique_external_id(), db.orm("farm_update"):
         await (
@@ -210,6 +212,7 @@ async def delete_farm(
         current = await lock_farm(db, conn, farm_id)
         check_if_match(if_match, current.etag)
         try:
+            await require_unreferred(db, conn, farm_id, {"products": "farm_id"})
             with db.orm("farm_delete"):
                 await tables.Farm.filter(id=farm_id).using_db(conn).delete()
         except ForeignKey:

@@ -14,6 +14,7 @@ from coordination.errors import FieldError, InvalidInput
 from coordination.jobs import WARM_CACHE, WarmCache
 from coordination.rate_limit import LimitRequest
 from coordination.settings import Settings
+from models.catalog.category_walks import ids_below
 from models.catalog.cursors import Position, read_cursor, sign_cursor
 from models.catalog.money import format_price
 from models.catalog.page_sql import is_bounded, select_page
@@ -23,6 +24,7 @@ from models.catalog.search import matching, ranked_page
 from models.database import Row
 from models.fields import from_column, to_column
 from models.resources import Resources
+from models.server import Server
 
 __all__ = ["category_slug", "fetch_list", "fill_list", "first_page", "plan_for"]
 
@@ -63,14 +65,22 @@ async def fill_list(resources: Resources, query: ListQuery, settled_ms: int = 0)
 
     ``settled_ms``: see ``coordination.cache.Fill``.
     """
-    category_ids = await _subtree(resources, query.category) if query.category else []
+
+    async def fill(server: Server) -> Answer:
+        return await _filled(resources, server, query)
+
+    return await resources.reading.run(settled_ms, fill)
+
+
+async def _filled(resources: Resources, server: Server, query: ListQuery) -> Answer:
+    category_ids = await _subtree(server, query.category) if query.category else []
     after = _position(resources, query)
     if query.sort is Sort.RELEVANCE:
-        rows, position = await ranked_page(resources, query, category_ids, after)
+        rows, position = await ranked_page(resources, server, query, category_ids, after)
     else:
-        rows, position = await _keyset_page(resources, query, category_ids, after)
+        rows, position = await _keyset_page(server, query, category_ids, after)
     if not rows and query.farm is not None and after is None:
-        await _require_farm(resources, query.farm)
+        await _require_farm(server, query.farm)
     next_cursor = link = None
     if position is not None:
         next_cursor = sign_cursor(query.digest(), position, resources.settings.cursor_secret)
@@ -90,20 +100,19 @@ def _position(resources: Resources, query: ListQuery) -> Position | None:
 
 
 async def _keyset_page(
-    resources: Resources, query: ListQuery, category_ids: list[int], after: Position | None
+    server: Server, query: ListQuery, category_ids: list[int], after: Position | None
 ) -> tuple[list[Row], Position | None]:
-    db = resources.db
-    match = matching(db.dialect, query.q) if query.q else None
-    sql, params = select_page(db.dialect, query, category_ids, after, match)
-    settings = resources.settings
+    match = matching(server.dialect, query.q) if query.q else None
+    sql, params = select_page(server.dialect, query, category_ids, after, match)
+    settings = server.settings
     purpose, limit_ms = ("search", settings.search_timeout_ms)
     if match is None:
         purpose, limit_ms = ("list", settings.list_timeout_ms)
     if match is None and is_bounded(query, category_ids):
-        rows = await db.fetch(sql, params, purpose=purpose, timeout_ms=limit_ms)
+        rows = await server.fetch(sql, params, purpose=purpose, timeout_ms=limit_ms)
     else:
-        async with db.heavy_slot() as conn:
-            rows = await db.fetch(sql, params, purpose=purpose, timeout_ms=limit_ms, conn=conn)
+        async with server.heavy_slot() as conn:
+            rows = await server.fetch(sql, params, purpose=purpose, timeout_ms=limit_ms, conn=conn)
     if len(rows) <= query.limit:
         return rows, None
     page = rows[: query.limit]
@@ -129,25 +138,15 @@ async def category_slug(resources: Resources, category_id: int) -> str:
     return str(rows[0]["slug"])
 
 
-async def _subtree(resources: Resources, slug: str) -> list[int]:
-    rows = await resources.db.fetch(
-        """
-        WITH RECURSIVE below AS (
-          SELECT id FROM categories WHERE slug = %s
-          UNION
-          SELECT c.id FROM categories c JOIN below b ON c.parent_id = b.id
-        )
-        SELECT id FROM below""",
-        [slug],
-        purpose="category_subtree",
-    )
-    if not rows:
+async def _subtree(server: Server, slug: str) -> list[int]:
+    ids = await ids_below(server, slug)
+    if not ids:
         raise _no_such("category")
-    return [int(row["id"]) for row in rows]
+    return ids
 
 
-async def _require_farm(resources: Resources, farm_id: int) -> None:
-    rows = await resources.db.fetch("SELECT id FROM farms WHERE id = %s", [farm_id], purpose="farm")
+async def _require_farm(server: Server, farm_id: int) -> None:
+    rows = await server.fetch("SELECT id FROM farms WHERE id = %s", [farm_id], purpose="farm")
     if not rows:
         raise _no_such("farm")
 

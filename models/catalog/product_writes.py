@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from uuid_utils.compat import uuid7
 from coordination.cache_entry import Answer
 from coordination.errors import Conflict, FieldError, InvalidInput
 from coordination.logs import current_request_id
+from models import database_clock
 from models.catalog import watermarks
 from models.catalog.changes import product_changed
 from models.catalog.merge_patch import merge_patch
@@ -82,7 +83,7 @@ async def create_product(
     price_minor = _price_minor(new.price, new.currency)
 
     async def unit(conn: Connection) -> Written[Created]:
-        now = datetime.now(UTC)
+        now = await database_clock.now(db, conn)
         product_id = uuid7()
         category_id = await _category_id(db, conn, new.category)
         await _require_farm(db, conn, new.farm)
@@ -125,12 +126,12 @@ async def patch_product(
 
     async def unit(conn: Connection) -> Written[Answer]:
         row = await _lock(db, conn, product_id)
-        now = datetime.now(UTC)  # later than whatever held the lock
         current = await _view(resources, conn, product_id)
         check_if_match(if_match, current.etag)
         changed = await _changed_columns(db, conn, row, patch)
         if not changed:
             return Written(current, None)
+        now = await database_clock.now(db, conn)  # later than whatever held the lock
         with db.orm("product_update"):
             await (
                 Product.filter(id=product_id)
@@ -153,7 +154,7 @@ async def delete_product(resources: Resources, product_id: UUID, if_match: str |
 
     async def unit(conn: Connection) -> Written[None]:
         row = await _lock(db, conn, product_id)
-        now = datetime.now(UTC)  # later than whatever held the lock
+        now = await database_clock.now(db, conn)  # later than whatever held the lock
         check_if_match(if_match, (await _view(resources, conn, product_id)).etag)
         with db.orm("product_delete"):
             await Product.filter(id=product_id).using_db(conn).delete()

@@ -16,6 +16,7 @@ from models.catalog.page_sql import select_rows
 from models.catalog.representation import product_body
 from models.database import Connection
 from models.resources import Resources
+from models.server import Server
 
 __all__ = ["fetch_product", "fill_product", "no_such_product", "plan_for", "read_product"]
 
@@ -55,15 +56,23 @@ async def fetch_product(
 
 async def fill_product(resources: Resources, product_id: UUID, settled_ms: int = 0) -> Answer:
     """Ask the database for the product. ``settled_ms``: see ``coordination.cache.Fill``."""
-    return await read_product(resources, product_id) or NOT_FOUND
+
+    async def fill(server: Server) -> Answer:
+        return await _read(server, product_id) or NOT_FOUND
+
+    return await resources.reading.run(settled_ms, fill)
 
 
 async def read_product(
     resources: Resources, product_id: UUID, conn: Connection | None = None
 ) -> Answer | None:
     """The product as it is now, inside a transaction when one is given; ``None`` without it."""
-    sql, params = select_rows(resources.db.dialect, [product_id])
-    rows = await resources.db.fetch(sql, params, purpose="product", conn=conn)
+    return await _read(resources.db, product_id, conn)
+
+
+async def _read(server: Server, product_id: UUID, conn: Connection | None = None) -> Answer | None:
+    sql, params = select_rows(server.dialect, [product_id])
+    rows = await server.fetch(sql, params, purpose="product", conn=conn)
     return answer_of(product_body(rows[0])) if rows else None
 
 

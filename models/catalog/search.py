@@ -5,6 +5,8 @@ for a while and their rows are read anew at each page, where those that no longe
 are left out. The server itself stops a search that takes too long, and a process runs only a few at
 once. InnoDB looks at the clock only once it has collected all matches of the words (0.4 s for
 160,000, measured on MariaDB 10.11), so a broad search may outlast its limit by that much.
+
+A server without ``full_text`` finds the names that begin with the whole of ``q``.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from models.catalog.query import ListQuery
 from models.database import Row
 from models.dialects import Dialect
 from models.resources import Resources
+from models.server import Server
 
 __all__ = ["matching", "ranked_page"]
 
@@ -72,7 +75,7 @@ def matching(dialect: Dialect, q: str) -> Statement:
 
 def _match(dialect: Dialect, q: str) -> _Match:
     words = required_words(q)
-    if not words:
+    if not words or not dialect.has("full_text"):
         # The engine indexes none of its words: a name prefix, in the order of names.
         return _Match(_LIKE, (f"{_literal(q.strip())}%",), "p.name, p.id")
     # What is named so comes before what only mentions it; the engine ranks within.
@@ -94,7 +97,11 @@ def _literal(text: str) -> str:
 
 
 async def ranked_page(
-    resources: Resources, query: ListQuery, category_ids: Sequence[int], after: Position | None
+    resources: Resources,
+    server: Server,
+    query: ListQuery,
+    category_ids: Sequence[int],
+    after: Position | None,
 ) -> tuple[list[Row], Position | None]:
     """The rows of one page by relevance, and where the next page begins.
 
@@ -104,27 +111,27 @@ async def ranked_page(
     snapshot, start = (after[0], int(after[1])) if after else (None, 0)
     ids = None if snapshot is None else await _kept(resources, snapshot)
     if ids is None:
-        ids = await _rank(resources, query, category_ids)
+        ids = await _rank(server, query, category_ids)
         snapshot = await _keep(resources, ids) if start + query.limit < len(ids) else None
     where = filters(query, category_ids)
     rows: list[Row] = []
     while len(rows) < query.limit and start < len(ids):
         wanted = ids[start : start + query.limit - len(rows)]
         start += len(wanted)
-        rows += await _rows(resources, wanted, where)
+        rows += await _rows(server, wanted, where)
     return rows, ((snapshot, str(start)) if start < len(ids) else None)
 
 
-async def _rank(resources: Resources, query: ListQuery, category_ids: Sequence[int]) -> list[UUID]:
-    db, settings = resources.db, resources.settings
-    match = _match(db.dialect, query.q or "")
+async def _rank(server: Server, query: ListQuery, category_ids: Sequence[int]) -> list[UUID]:
+    settings = server.settings
+    match = _match(server.dialect, query.q or "")
     where, params = filters(query, category_ids)
     sql = (
         f"SELECT p.id FROM {match.source} WHERE {match.condition} AND {where}"
         f" ORDER BY {match.order} LIMIT {settings.search_top_n}"
     )
-    async with db.heavy_slot() as conn:
-        found = await db.fetch(
+    async with server.heavy_slot() as conn:
+        found = await server.fetch(
             sql,
             [*match.params, *params, *match.order_params],
             purpose="search",
@@ -134,9 +141,9 @@ async def _rank(resources: Resources, query: ListQuery, category_ids: Sequence[i
     return [UUID(bytes=bytes(row["id"])) for row in found]
 
 
-async def _rows(resources: Resources, ids: Sequence[UUID], where: Statement) -> list[Row]:
-    sql, params = select_rows(resources.db.dialect, ids, where)
-    rows = await resources.db.fetch(sql, params, purpose="search_rows")
+async def _rows(server: Server, ids: Sequence[UUID], where: Statement) -> list[Row]:
+    sql, params = select_rows(server.dialect, ids, where)
+    rows = await server.fetch(sql, params, purpose="search_rows")
     by_id = {bytes(row["id"]): row for row in rows}
     return [by_id[i.bytes] for i in ids if i.bytes in by_id]
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from coordination import keys
 from coordination.errors import Unavailable
 from coordination.jobs import APPLY_OUTBOX, ApplyOutbox
+from models.catalog.category_walks import slugs_above
 from models.catalog.changes import Change
 from models.database import Database
 from models.resources import Resources
@@ -45,7 +46,7 @@ async def void(resources: Resources, changes: Sequence[Change]) -> Voided:
     elif product_ids or category_ids:
         generations.append(keys.GENERATION_PRODUCTS)
         try:
-            slugs, in_doubt = await _tree_above(resources.db, category_ids)
+            slugs, in_doubt = await slugs_above(resources.db, category_ids)
         except Unavailable:
             in_doubt = True
         else:
@@ -86,30 +87,5 @@ async def _announce(resources: Resources, row_id: int, change: Change) -> None:
 
 async def slugs_with_ancestors(db: Database, category_ids: set[int]) -> list[str]:
     """Slugs of these categories and of all above them."""
-    slugs, _ = await _tree_above(db, category_ids)
+    slugs, _ = await slugs_above(db, category_ids)
     return slugs
-
-
-async def _tree_above(db: Database, category_ids: set[int]) -> tuple[list[str], bool]:
-    """Those slugs, and whether an edit of the tree is committed but perhaps not yet voided.
-
-    One statement sees both at one moment: a tree that shows an edit comes with its pending row.
-    """
-    if not category_ids:
-        return [], False
-    marks = ", ".join(["%s"] * len(category_ids))
-    rows = await db.fetch(
-        f"""
-        WITH RECURSIVE above AS (
-          SELECT id, slug, parent_id FROM categories WHERE id IN ({marks})
-          UNION
-          SELECT c.id, c.slug, c.parent_id FROM categories c JOIN above a ON c.id = a.parent_id
-        )
-        SELECT slug, EXISTS (
-          SELECT 1 FROM outbox
-          WHERE state = 'pending' AND kind IN ('category.updated', 'category.deleted')
-        ) AS in_doubt FROM above""",
-        sorted(category_ids),
-        purpose="category_ancestors",
-    )
-    return [str(row["slug"]) for row in rows], any(row["in_doubt"] for row in rows)

@@ -39,7 +39,8 @@ __all__ = ["count_unnumbered", "number_changes"]
 _PURPOSE: Final = "changes_number"
 # Every row is compared with the runs of its statement one by one.
 _RUNS_PER_STATEMENT: Final = 100
-_BATCHES_PER_LOOK: Final = 20
+# 10,000 ids by default: Vitess hands out no more rows than that.
+_BATCHES_PER_LOOK: Final = 10
 
 
 async def number_changes(resources: Resources) -> int:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from coordination.metrics import IMPORT_ROWS
+from models import database_clock
 from models.database import Connection, Database
-from models.fields import from_column
 from models.imports import faults
 from models.imports.claims import Chunk, complete_chunk, count_chunk
 from models.imports.farm_writing import write_farms
@@ -90,8 +90,8 @@ async def _write_products(
     resolved = await resolve(db, conn, (r.category for r in rows), (r.farm for r in rows))
     lost: list[RowFault] = []
     reports = _reports(found, layout, rows, resolved, lost)
-    now = (await db.fetch(f"SELECT {db.dialect.now} AS now_at", purpose="now", conn=conn))[0]
-    folded = await fold_products(db, conn, reports, from_column(now["now_at"]), _KIND)
+    now = await database_clock.now(db, conn)
+    folded = await fold_products(db, conn, reports, now, _KIND)
     outcomes = Counter(_outcome(step) for _, step in folded.steps)
     outcomes[Outcome.FAILED] += len(lost)
     return _Applied(outcomes, lost)

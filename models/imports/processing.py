@@ -2,7 +2,8 @@
 
 A process works on ``IMPORT_CONCURRENCY`` of them at once; more hints than that are answered by
 those who are at it already. Whatever fails is put off and tried again. A chunk or a judgement that
-fails at its last attempt ends its import; the end itself is tried for as long as it takes.
+fails at its last attempt ends its import; the end itself is tried for as long as it takes. A
+database that is away or takes no writes counts against nobody.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Final
 from coordination.errors import DatabaseUnavailable, LeaseLost
 from coordination.metrics import IMPORT_CHUNK_DURATION, IMPORTS_ENDED
 from models import durable_work
-from models.database import Database
+from models.database import Database, TransactionConflict
 from models.durable_work import WorkTable
 from models.feed.numbering import number_changes
 from models.imports import ending
@@ -49,6 +50,7 @@ _log = logging.getLogger(__name__)
 _JOB_S: Final = 10.0
 _LET_GO_S: Final = 2.0
 _FAILED: Final = "A worker could not deal with a chunk; its log says why."
+_AWAY: Final = "The database was away or took no writes."
 _CRASHED: Final = "Workers crashed or froze with a chunk, every time it was tried."
 _NOT_JUDGED: Final = "Workers could not judge its rows as a whole; their logs say why."
 
@@ -87,7 +89,7 @@ async def _one_import(resources: Resources) -> bool:
             _log.info("Import left to another", extra={"id": ids[0], "reason": str(error)})
         except Exception as error:
             _log_failure("Import", ids[0], error)
-            await _put_off(db, IMPORTS, claimed.token, ids)
+            await _put_off(db, IMPORTS, claimed.token, ids, error)
     return True
 
 
@@ -121,10 +123,11 @@ async def _one_chunk(resources: Resources) -> bool:
             _log.info("Chunk left to another", extra={"id": chunk.id, "reason": str(error)})
         except Exception as error:
             _log_failure("Chunk", chunk.id, error)
-            if chunk.attempts >= db.settings.import_max_attempts:
+            is_last = chunk.attempts >= db.settings.import_max_attempts
+            if is_last and not _is_away(error):
                 await _settled(lambda: ending.give_up(db, chunk, _FAILED))
             else:
-                await _put_off(db, CHUNKS, chunk.token, [chunk.id])
+                await _put_off(db, CHUNKS, chunk.token, [chunk.id], error)
     if chunk.phase is Phase.APPLY:
         await number_changes(resources)
     return True
@@ -154,10 +157,24 @@ async def _given_back_when_cancelled(
         raise
 
 
-async def _put_off(db: Database, table: WorkTable, token: str, ids: Sequence[int]) -> None:
-    await _settled(
-        lambda: durable_work.retry(db, table, token, ids, error=_FAILED, backoff=backoff_of(db))
-    )
+async def _put_off(
+    db: Database, table: WorkTable, token: str, ids: Sequence[int], error: Exception
+) -> None:
+    backoff = backoff_of(db)
+
+    async def put_off() -> None:
+        if _is_away(error):
+            wait_ms = backoff.first_ms
+            await durable_work.give_back(db, table, token, ids, error=_AWAY, wait_ms=wait_ms)
+        else:
+            await durable_work.retry(db, table, token, ids, error=_FAILED, backoff=backoff)
+
+    await _settled(put_off)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether it was the database's doing alone: a lost lock may be the work's own."""
+    return isinstance(error, DatabaseUnavailable) and not isinstance(error, TransactionConflict)
 
 
 async def _settled(action: Callable[[], Awaitable[object]]) -> None:

@@ -11,10 +11,10 @@ from enum import StrEnum
 from uuid import UUID
 
 from coordination.metrics import SUPPLY_STOCK
+from models import database_clock
 from models.catalog.watermarks import Mark
 from models.catalog.write_unit import Written, write
 from models.database import Connection
-from models.fields import from_column
 from models.reports.merging import Report, Step, StockSet
 from models.reports.product_folding import fold_products
 from models.resources import Resources
@@ -57,10 +57,7 @@ async def observe(resources: Resources, service: str, named: Named, offer: Offer
     db = resources.db
 
     async def unit(conn: Connection) -> Written[Observed]:
-        rows = await db.fetch(
-            f"SELECT {db.dialect.now} AS now_at", purpose="supply_observe", conn=conn
-        )
-        now = from_column(rows[0]["now_at"])
+        now = await database_clock.now(db, conn)
         if offer.as_of > now + MOST_AHEAD:
             return Written(Observed.FUTURE, None)
         report = Report(

@@ -8,9 +8,9 @@ from typing import Any, NoReturn
 
 import orjson
 
+from models import database_clock
 from models.catalog.money import format_price
 from models.database import Database
-from models.fields import from_column
 from models.reports.merging import Product, Verdict
 from models.reports.product_rows import ProductKey
 from models.reports.repeating import repeating
@@ -78,10 +78,7 @@ async def _rolled_back(
     db: Database, events: Sequence[Event], readings: Mapping[int, Reading]
 ) -> NoReturn:
     async with db.transaction(read_committed=True) as conn:
-        rows = await db.fetch(
-            f"SELECT {db.dialect.now} AS now_at", purpose="webhook_preview", conn=conn
-        )
-        now = from_column(rows[0]["now_at"])
+        now = await database_clock.now(db, conn)
         raise _RolledBack(await work_out(db, conn, events, readings, now))
 
 

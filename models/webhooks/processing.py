@@ -2,8 +2,9 @@
 
 A batch that fails because of one of its events is worked through one by one, so that only that one
 waits or is given up. An event's own failure counts as an attempt; what it could not help (a
-database that is away, a lock that was not granted to a batch) does not. Suspects, which a crashed
-or frozen worker left behind, are run alone: ``claims`` tells the protocol.
+database that is away or takes no writes, a lock that was not granted to a batch) does not.
+Suspects, which a crashed or frozen worker left behind, are run alone: ``claims`` tells the
+protocol.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Final
 
 from coordination.errors import DatabaseUnavailable, LeaseLost
 from coordination.metrics import WEBHOOK_BATCH_DURATION
-from models.database import Database
+from models.database import Database, TransactionConflict
 from models.reports.merging import Verdict, dead
 from models.resources import Resources
 from models.webhooks import claims, settling
@@ -186,10 +187,12 @@ async def _one_by_one(resources: Resources, claimed: Claimed) -> _Outcome:
 
 
 async def _failed(db: Database, claimed: Claimed, error: Exception) -> _Outcome:
-    """A single event's own failure: later again, or dead after the last attempt."""
+    """A single event failed: later again, or dead after the last attempt of its own."""
     extra = {"event": claimed.ids[0], "attempt": claimed.events[0].attempts}
     if isinstance(error, DatabaseUnavailable):
         _log.warning("Webhook event not applied", extra={**extra, "reason": str(error)})
+        if not isinstance(error, TransactionConflict):
+            return await _given_back(db, claimed)
         text = _NOT_ITS_FAULT
     else:
         _log.error("Webhook event failed", extra=extra, exc_info=error)

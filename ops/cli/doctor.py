@@ -13,6 +13,7 @@ from ops.cli.outcome import AsJson, ExitCode, ending, print_result
 from ops.doctor.database import examine_database
 from ops.doctor.finding import Finding, Verdict
 from ops.doctor.redis_servers import examine_redis
+from ops.doctor.replicas import examine_replicas
 from ops.doctor.settings import examine_settings
 from ops.doctor.webhooks import examine_webhooks
 from ops.operator_settings import load_operator_settings
@@ -37,6 +38,7 @@ def doctor_command(as_json: AsJson = False) -> None:
             *database,
             # That it is away, or has no tables yet, is told above.
             *(examine_webhooks(settings) if _is_migrated(database) else []),
+            *(examine_replicas(settings) if _is_migrated(database) else []),
             *examine_redis(settings),
         ]
         code = exit_code(findings)

@@ -15,13 +15,14 @@ from pymysql.cursors import Cursor
 from pymysql.err import MySQLError
 
 from coordination.errors import Unavailable
-from coordination.settings import Settings
+from coordination.settings import DatabaseFeature, Settings
 from models.database import tortoise_config
 from models.migrate import pending_migrations
 from ops.doctor.finding import Finding, Verdict, advice, failed, fine, unreachable
+from ops.doctor.portability import examine_portability
 from ops.seed.postponed_indexes import postponed
 
-__all__ = ["examine_database"]
+__all__ = ["connect", "examine_database", "value_of"]
 
 _AREA = "database"
 _SKEW_S = 2.0
@@ -34,7 +35,7 @@ def examine_database(settings: Settings) -> list[Finding]:
     found = (
         _examine_sqlite(Path(credentials["file_path"]))
         if "file_path" in credentials
-        else _examine_mysql(credentials)
+        else _examine_mysql(credentials, settings.database_without)
     )
     if any(finding.verdict is Verdict.UNREACHABLE for finding in found):
         return found
@@ -77,13 +78,16 @@ def _examine_sqlite(file: Path) -> list[Finding]:
     return found
 
 
-def _examine_mysql(credentials: dict[str, Any]) -> list[Finding]:
+def _examine_mysql(
+    credentials: dict[str, Any], without: frozenset[DatabaseFeature]
+) -> list[Finding]:
     where = f"{credentials['host']}:{credentials['port']}/{credentials['database']}"
     try:
-        with closing(_connect(credentials)) as connection, connection.cursor() as cursor:
-            version = str(_value(cursor, "SELECT VERSION()"))
+        with closing(connect(credentials)) as connection, connection.cursor() as cursor:
+            version = str(value_of(cursor, "SELECT VERSION()"))
             found = [fine(_AREA, "reachable", f"{where}, {version}"), _version(version)]
-            found += [_flush(cursor), _strictness(cursor), _clock(cursor)]
+            found += examine_portability(version, without)
+            found += [_flush(cursor), *_binary_log(cursor), _strictness(cursor), _clock(cursor)]
             if postponed(connection) is not None:
                 todo = "Run farmlokal seed with the same --products again: it builds them."
                 detail = "a bulk load was killed before it had built them"
@@ -108,7 +112,7 @@ def _version(version: str) -> Finding:
 
 def _flush(cursor: Cursor) -> Finding:
     name = "innodb_flush_log_at_trx_commit"
-    value = _value(cursor, "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit")
+    value = value_of(cursor, "SELECT @@GLOBAL.innodb_flush_log_at_trx_commit")
     if value == 1:
         return fine(_AREA, name, "1")
     return failed(
@@ -119,8 +123,21 @@ def _flush(cursor: Cursor) -> Finding:
     )
 
 
+def _binary_log(cursor: Cursor) -> list[Finding]:
+    # With a binary log InnoDB flushes only that it is prepared; the log decides what is kept.
+    if not value_of(cursor, "SELECT @@GLOBAL.log_bin"):
+        return []
+    name = "sync_binlog"
+    value = value_of(cursor, "SELECT @@GLOBAL.sync_binlog")
+    if value == 1:
+        return [fine(_AREA, name, "1")]
+    detail = f"{value}: a power cut may lose writes that were answered"
+    todo = f"SET GLOBAL {name} = 1, and put it into the server's configuration."
+    return [failed(_AREA, name, detail, todo)]
+
+
 def _strictness(cursor: Cursor) -> Finding:
-    mode = str(_value(cursor, "SELECT @@GLOBAL.sql_mode"))
+    mode = str(value_of(cursor, "SELECT @@GLOBAL.sql_mode"))
     if "STRICT_" in mode:
         return fine(_AREA, "sql_mode", "strict")
     return advice(
@@ -132,7 +149,7 @@ def _strictness(cursor: Cursor) -> Finding:
 
 
 def _clock(cursor: Cursor) -> Finding:
-    theirs = _value(cursor, "SELECT UTC_TIMESTAMP(6)")
+    theirs = value_of(cursor, "SELECT UTC_TIMESTAMP(6)")
     if not isinstance(theirs, datetime):
         return failed(_AREA, "clock", f"answered {theirs!r}", "Check the server.")
     skew_s = (theirs.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()
@@ -146,13 +163,15 @@ def _clock(cursor: Cursor) -> Finding:
     )
 
 
-def _value(cursor: Cursor, sql: str) -> object:
+def value_of(cursor: Cursor, sql: str) -> object:
+    """The first column of the first row; ``None`` without one."""
     cursor.execute(sql)
     row = cursor.fetchone()
     return row[0] if row else None
 
 
-def _connect(credentials: dict[str, Any]) -> pymysql.Connection[Cursor]:
+def connect(credentials: dict[str, Any]) -> pymysql.Connection[Cursor]:
+    """A connection that gives up after a few seconds."""
     wanted = ("host", "port", "user", "password", "database")
     return pymysql.connect(
         **{name: credentials[name] for name in wanted},

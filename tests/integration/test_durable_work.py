@@ -26,10 +26,18 @@ LONG_AGO = "2020-01-01 00:00:00.000000"
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(params=DATABASES)
+@pytest.fixture(params=[*DATABASES, "mariadb without skip_locked"])
 async def db(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    url = database_url(request.param, tmp_path, request)
-    settings = settings_for(tmp_path, url, outbox_grace_ms=0, outbox_batch=7, purge_batch=2)
+    kind, _, without = str(request.param).partition(" without ")
+    url = database_url(kind, tmp_path, request)
+    settings = settings_for(
+        tmp_path,
+        url,
+        outbox_grace_ms=0,
+        outbox_batch=7,
+        purge_batch=2,
+        database_without=without,
+    )
     async with migrated(settings) as opened:
         yield opened
 
@@ -165,6 +173,7 @@ async def test_claiming_processes_share_no_row_while_writers_write(
         "PYTHONPATH": str(REPOSITORY),
         "FARMLOKAL_HOME": str(tmp_path),
         "DATABASE_URL": db.settings.effective_database_url,
+        "DATABASE_WITHOUT": ",".join(db.settings.database_without),
         "OUTBOX_BATCH": "5",
         "OUTBOX_LEASE_S": "60",
         "STOP_FILE": str(stop),

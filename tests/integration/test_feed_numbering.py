@@ -83,7 +83,7 @@ async def test_one_look_serves_many_batches(
         return await fetch(sql, *arguments, **named)
 
     monkeypatch.setattr(resources.db, "fetch", counting)
-    names = [f"p{number:03}" for number in range(20 * _BATCH + 3)]
+    names = [f"p{number:03}" for number in range(10 * _BATCH + 3)]
     await add_changes(resources.db, names)
     assert await number_changes(resources) == len(names)
     assert looks == 2

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from coordination.errors import DatabaseUnavailable
 from models.imports import chunk_checking, claims, ending, processing
 from models.imports.imports import Import
 from models.imports.processing import count_due, process
-from models.imports.stages import Reason, Stage
+from models.imports.stages import OVER, Reason, Stage
 from models.resources import Resources
 from tests.import_work import ATTEMPTS, found, make_due
 from tests.imports import upload
@@ -80,3 +81,22 @@ async def test_a_worker_that_lost_the_answer_to_its_commit_does_not_fail_the_imp
     await ending.give_up(resources.db, chunk, "of the test")
     await process(resources)
     assert (await found(resources, started)).stage is Stage.COMPLETED
+
+
+@pytest.mark.parametrize("step", ["judge", "apply"])
+async def test_a_database_without_room_fails_no_import(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """However often it is met: claims need no room, so attempts could run out in minutes."""
+
+    async def refused(*_: Any) -> None:
+        raise DatabaseUnavailable("The database takes no writes at present.")
+
+    started = await upload(resources, _ROW)
+    with monkeypatch.context() as patch:
+        patch.setattr(processing, step, refused)
+        assert (await tried_out(resources, started)).stage not in OVER
+    await make_due(resources.db)
+    await process(resources)
+    done = await found(resources, started)
+    assert (done.stage, done.rows_applied) == (Stage.COMPLETED, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ from coordination.errors import DatabaseUnavailable
 from models import migrations
 from models.migrate import migrate, pending_migrations
 from tests.databases import settings_for
+from tests.deploying import REPOSITORY
+from tests.next_release import CONTRACTING, EXPANDING, make_next_release
 from tests.ports import free_port
+from tests.service import inherited_environment
 
 _ALL = [path.stem for path in sorted((Path(migrations.__file__).parent).glob("0*.py"))]
 _RUNNER = """
@@ -84,3 +88,34 @@ def test_an_embedded_database_waits_for_its_other_runner(tmp_path: Path) -> None
     ]
     outputs = [runner.communicate(timeout=60) for runner in runners]
     assert {out.strip() for out, _ in outputs} == {str(_ALL), "[]"}, outputs
+
+
+def test_what_contracts_waits_until_it_is_asked_for(fresh_database: str, tmp_path: Path) -> None:
+    """The release before, which may still run, needs what would go. On nothing it goes at once."""
+    following = make_next_release(tmp_path / "following")
+
+    def run(database_url: str, *arguments: str, release: Path = following) -> object:
+        command = [sys.executable, "-m", "ops.cli.app", "migrate", "--json", *arguments]
+        environment = {
+            **inherited_environment(),
+            "PYTHONPATH": str(release),
+            "DATABASE_URL": database_url,
+            "FARMLOKAL_HOME": str(tmp_path),
+        }
+        ended = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60
+        )
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    def outcome(applied: list[str], waiting: list[str]) -> object:
+        return {"ok": True, "applied": applied, "waiting": waiting}
+
+    assert run(fresh_database, release=REPOSITORY) == outcome(_ALL, [])
+    assert run(fresh_database) == outcome([EXPANDING], [CONTRACTING])
+    assert run(fresh_database) == outcome([], [CONTRACTING])
+    assert run(fresh_database, "--contract") == outcome([CONTRACTING], [])
+    # The release before does not mind what it does not know.
+    assert run(fresh_database, release=REPOSITORY) == outcome([], [])
+    empty = f"sqlite:///{tmp_path / 'empty.db'}"
+    assert run(empty) == outcome([*_ALL, EXPANDING, CONTRACTING], [])

@@ -131,7 +131,9 @@ class SqlServer:
                 if finished is not None:
                     return finished
                 cursor.execute(
-                    "SELECT argument FROM mysql.general_log WHERE event_time >= %(begins_at)s"
+                    # As bytes: a statement may carry some that are no text.
+                    "SELECT CAST(argument AS BINARY) AS argument FROM mysql.general_log"
+                    " WHERE event_time >= %(begins_at)s"
                     " AND thread_id <> %(own_id)s AND command_type IN ('Query', 'Execute')",
                     marks,
                 )
@@ -148,5 +150,4 @@ class SqlServer:
 
 
 def _text(argument: str | bytes) -> str:
-    # MySQL 8 keeps statements as bytes, MariaDB as text.
     return argument if isinstance(argument, str) else argument.decode(errors="replace")

@@ -40,6 +40,10 @@ def test_env_example_lists_every_setting_with_its_default() -> None:
         ("DATABASE_URL", "postgres://x/y"),
         ("DATABASE_URL", "mysql://u:p@host:99999/name"),
         ("DATABASE_URL", "mysql://u:pass/word@host/name"),
+        ("DATABASE_REPLICA_URLS", "mysql://u:p@host/name,sqlite:///file"),
+        ("DATABASE_REPLICA_URLS", "mysql://u:pass/word@host/name"),
+        ("DATABASE_REPLICA_URLS", "mysql://u:password@host/name"),  # beside SQLite
+        ("DATABASE_REPLICA_LAG_MS", "100"),
         ("REDIS_URL", "http://127.0.0.1"),
         ("REDIS_URL", "redis://127.0.0.1:99999/0"),
         ("CURSOR_SECRET", "short"),

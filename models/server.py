@@ -1,0 +1,235 @@
+"""One database server as a process reaches it: pool, patience, reads.
+
+Statements run with a deadline that includes the wait for a connection, because neither the pool
+nor the drivers have one. All of them fail at once while nobody answers: see ``server_watch``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from tortoise.backends.base.client import BaseDBAsyncClient
+from tortoise.exceptions import DBConnectionError, IntegrityError, OperationalError
+
+from coordination.errors import DatabaseUnavailable, Misconfigured, QueryTooExpensive
+from coordination.metrics import (
+    DATABASE_FAULTS,
+    DATABASE_POOL_LIMIT,
+    DATABASE_POOL_SIZE,
+    DATABASE_POOL_USED,
+    DATABASE_QUERIES,
+)
+from coordination.settings import Settings
+from models.database_config import tortoise_config
+from models.database_errors import conflict_of, fault_of
+from models.dialects import MARIADB, MYSQL, Dialect
+from models.mysql_engine import ConnectionFault, ReleasingMySQLClient
+from models.server_watch import ServerWatch
+from models.sqlite_engine import ImmediateSqliteClient
+from models.sqlite_limits import LimitingSqliteClient
+
+__all__ = ["Connection", "Row", "Server", "timed"]
+
+Row = dict[str, Any]
+Connection = BaseDBAsyncClient
+
+
+class Server:
+    """A pool of connections to one server, and what is read through it."""
+
+    def __init__(
+        self,
+        client: BaseDBAsyncClient,
+        dialect: Dialect,
+        settings: Settings,
+        watch: ServerWatch | None = None,
+    ) -> None:
+        self.client = client
+        self.watch = watch or _watch_of(client, settings)
+        self.dialect = dialect
+        self.settings = settings
+        self._closed = False
+        self._identified = dialect.is_sqlite
+        # SQLite has one connection for all reads of the process; heavy ones get one of their own.
+        self._heavy_client = _second_client(settings) if dialect.is_sqlite else None
+        self._heavy = asyncio.Semaphore(
+            1
+            if self._heavy_client
+            else max(1, min(settings.search_concurrency, settings.database_pool_size - 1))
+        )
+
+    async def fetch(
+        self,
+        sql: str,
+        params: Sequence[object] = (),
+        *,
+        purpose: str,
+        timeout_ms: int | None = None,
+        conn: Connection | None = None,
+    ) -> list[Row]:
+        """Rows of a SELECT written with ``%s`` marks.
+
+        ``timeout_ms``: the server itself stops the statement after this time, which raises
+        ``QueryTooExpensive``. ``conn``: the transaction to read in. Raises
+        ``DatabaseUnavailable`` when the database is away, too slow or gives no connection.
+        """
+        if timeout_ms is not None and not self._identified:
+            await self.identify()
+        text = sql if timeout_ms is None else self.dialect.limited(sql, timeout_ms)
+        source = conn or self.client
+        with timed(purpose), self.translated(stopping=timeout_ms is not None):
+            async with self._patience(timeout_ms):
+                if timeout_ms is not None and isinstance(source, LimitingSqliteClient):
+                    return await source.execute_limited(
+                        self.dialect.marks(text), params, timeout_ms / 1000
+                    )
+                return await source.execute_query_dict(self.dialect.marks(text), list(params))
+
+    @asynccontextmanager
+    async def heavy_slot(self) -> AsyncIterator[Connection | None]:
+        """One of the few places for reads whose cost follows what they match or turn away.
+
+        Keeps the pool free for cheap ones. Pass what it yields as ``conn`` of ``fetch``. Raises
+        ``QueryTooExpensive`` when no place gets free for as long as a search may take.
+        """
+        try:
+            async with asyncio.timeout(self.settings.search_timeout_ms / 1000):
+                await self._heavy.acquire()
+        except TimeoutError:
+            raise QueryTooExpensive("Too many expensive queries are running.") from None
+        try:
+            if self._heavy_client is not None:
+                with self.translated():
+                    await self._heavy_client.create_connection(with_db=True)
+            yield self._heavy_client
+        finally:
+            self._heavy.release()
+
+    async def identify(self) -> None:
+        """Find out which server this is. Raises ``DatabaseUnavailable``, ``Misconfigured``."""
+        rows = await self.fetch("SELECT VERSION() AS version", purpose="identify")
+        version = str(rows[0]["version"])
+        kind = MARIADB if "mariadb" in version.lower() else MYSQL
+        _require_version(version, kind)
+        self.dialect = kind.lacking(self.settings.database_without)
+        self._identified = True
+
+    async def ping(self) -> bool:
+        """Whether the database answered a trivial query in time. Really asks, every time."""
+        try:
+            with timed("ping"), self.translated(admitted=True):
+                async with self._patience(None):
+                    await self.client.execute_query_dict("SELECT 1 AS one", [])
+        except DatabaseUnavailable:
+            return False
+        return True
+
+    def observe_pool(self) -> None:
+        """Bring the pool gauges up to date."""
+        pool = getattr(self.client, "_pool", None)
+        if pool is not None:
+            DATABASE_POOL_SIZE.set(pool.size)
+            DATABASE_POOL_USED.set(pool.size - pool.freesize)
+            DATABASE_POOL_LIMIT.set(pool.maxsize)
+
+    @asynccontextmanager
+    async def _patience(self, timeout_ms: int | None) -> AsyncIterator[None]:
+        """Our own deadline; the server's time limit as well where it has none to set."""
+        if timeout_ms is None or self.dialect.has("statement_timeout"):
+            async with self.watch.patience(self._patience_s()):
+                yield
+            return
+        try:
+            async with self.watch.patience(
+                (timeout_ms + self.settings.database_acquire_timeout_ms) / 1000
+            ):
+                yield
+        except TimeoutError:
+            DATABASE_FAULTS.labels("statement_given_up").inc()
+            raise QueryTooExpensive("The query was given up after its time limit.") from None
+
+    @contextmanager
+    def translated(self, *, stopping: bool = False, admitted: bool = False) -> Iterator[None]:
+        """Errors of the driver and of our patience inside become our own, and are counted.
+
+        ``stopping``: the statement was to be stopped after a limit of its own. ``admitted``: ask
+        even while the server is being left alone.
+        """
+        if not admitted:
+            self.watch.admit()
+        began_at = self.watch.now()
+        try:
+            yield
+        except IntegrityError as error:
+            self.watch.answered()
+            raise conflict_of(error) from error
+        except (OperationalError, DBConnectionError) as error:
+            raise self._heard(error, began_at, stopping=stopping) from error
+        except (TimeoutError, OSError, EOFError, ConnectionFault) as error:
+            DATABASE_FAULTS.labels("timeout" if isinstance(error, TimeoutError) else "away").inc()
+            self.watch.unanswered(began_at)
+            raise DatabaseUnavailable("The database did not answer in time.") from error
+        else:
+            self.watch.answered()
+
+    def _heard(
+        self, error: OperationalError | DBConnectionError, began_at: float, *, stopping: bool
+    ) -> Exception:
+        fault = fault_of(error, stopping=stopping)
+        if fault.reason is not None:
+            DATABASE_FAULTS.labels(fault.reason).inc()
+        if fault.is_silence:
+            self.watch.unanswered(began_at)
+        else:
+            self.watch.answered()
+        if fault.is_for_operators:
+            self.watch.complain(fault, str(error))
+        return fault.error
+
+    def _patience_s(self) -> float:
+        settings = self.settings
+        return (settings.database_acquire_timeout_ms + settings.database_query_timeout_ms) / 1000
+
+
+def _watch_of(client: BaseDBAsyncClient, settings: Settings) -> ServerWatch:
+    if not isinstance(client, ReleasingMySQLClient):
+        return ServerWatch("file", settings, None)
+
+    async def question() -> None:
+        try:
+            await client.ask_apart()
+        except OperationalError as error:
+            if fault_of(error, stopping=False).is_silence:
+                raise
+
+    return ServerWatch("primary", settings, question, client.drop_idle)
+
+
+def _second_client(settings: Settings) -> ImmediateSqliteClient:
+    credentials = tortoise_config(settings)["connections"]["default"]["credentials"]
+    return ImmediateSqliteClient(**credentials, query_only="ON", connection_name="heavy")
+
+
+@contextmanager
+def timed(purpose: str) -> Iterator[None]:
+    """Measures a statement."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        DATABASE_QUERIES.labels(purpose).observe(time.perf_counter() - started)
+
+
+def _require_version(version: str, dialect: Dialect) -> None:
+    match = re.match(r"(\d+)\.(\d+)", version)
+    found = tuple(int(part) for part in match.groups()) if match else (0, 0)
+    needed = (10, 6) if dialect is MARIADB else (8, 0)
+    if found < needed:
+        raise Misconfigured(
+            f"{dialect.name} {version} is too old: {needed[0]}.{needed[1]} or newer is needed."
+        )
