@@ -88,3 +88,17 @@ def decode(raw: bytes) -> Entry:
         ),
         fresh_until_ms,
     )
+
+
+def is_servable(raw: bytes, stamp: bytes | None, now_ms: int, warms: bool) -> bool:
+    """Whether this needs nobody's care: good, of these generations, and not due for warming.
+
+    As ``lua/entry.lua`` decides, which is asked wherever this says no. Without ``warms`` an entry
+    past its soft expiry needs none either.
+    """
+    return (
+        raw[:1] in {b"V", b"N"}
+        and raw[1:51] == stamp
+        and now_ms < int(raw[93:106])
+        and (not warms or now_ms < int(raw[51:64]))
+    )

@@ -3,7 +3,7 @@
 Every use of the cache goes through ``CachePlane.run``. It fails fast (``CacheUnavailable``) while
 the server is being left alone, and it remembers a voiding that could not be done: before the cache
 is used again by this process, ``cache:gen:all`` is replaced, so nothing older than the missed
-voiding can be served from here.
+voiding can be served from here. The same is owed after a failover.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ import redis.asyncio as aioredis
 from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
 
 from coordination import keys
+from coordination.clients import connections_in_use, replacements
+from coordination.cluster_scripts import cluster_scripts
 from coordination.cooldown import Cooldown
 from coordination.errors import CacheUnavailable
 from coordination.metrics import CACHE_FAULTS, CACHE_VOIDINGS, REDIS_POOL_USED
 from coordination.patience import Patience
+from coordination.redis_cluster import ClusterClient
 from coordination.scripts import ScriptRunner, script
 from coordination.settings import Settings
 
 _log = logging.getLogger(__name__)
 _SCRIPTS = (
-    "read", "limit", "admit", "store", "mark", "void", "supply_look", "supply_keep",
+    "read", "limit", "admit", "store", "mark", "void", "push", "supply_look", "supply_keep",
 )  # fmt: skip
 _VOID_ATTEMPTS = 3
 
@@ -52,13 +55,17 @@ class CachePlane:
         self.client = client
         self.settings = settings
         self._scripts: dict[str, ScriptRunner] = {name: script(client, name) for name in _SCRIPTS}
+        if isinstance(client, ClusterClient):
+            self._scripts |= cluster_scripts(client)
+        self._replaced = replacements(client)
         self._cooldown = Cooldown(
             settings.cache_breaker_failures, settings.cache_breaker_pause_ms / 1000
         )
         # Each for the wait for a connection, which is our own affair, and for the answer.
         self._patience_s = settings.cache_timeout_ms / 1000
         self._turns = asyncio.Semaphore(settings.cache_pool_size)
-        # Missed voidings, and how many of them have been made up for.
+        # Missed voidings, and how many of them have been made up for. A new primary counts as one
+        # missed: it may lack what the old one acknowledged.
         self._missed = 0
         self._made_up = 0
         self._void_lock = asyncio.Lock()
@@ -69,9 +76,7 @@ class CachePlane:
 
     def observe_pool(self) -> None:
         """Bring the pool gauge up to date."""
-        # redis-py counts them in a private set only.
-        in_use = getattr(self.client.connection_pool, "_in_use_connections", ())
-        REDIS_POOL_USED.labels("cache").set(len(in_use))
+        REDIS_POOL_USED.labels("cache").set(connections_in_use(self.client))
 
     async def run(
         self, name: str, script_keys: list[str], args: Sequence[bytes | str | int]
@@ -96,7 +101,7 @@ class CachePlane:
         """
         entries = [keys.product(product_id) for product_id in product_ids]
         # What is missed while this one is on its way stays owed.
-        missed = self._missed
+        missed = self._missed + self._replaced()
         if self._void_owed:
             generations = [*generations, keys.GENERATION_ALL]
         arguments: list[bytes | str | int] = [
@@ -138,11 +143,7 @@ class CachePlane:
 
         Raises ``CacheUnavailable``.
         """
-        transaction = self.client.pipeline(transaction=True)
-        transaction.lpush(key, value)
-        transaction.ltrim(key, 0, most - 1)
-        transaction.expire(key, ttl_s)
-        await self._guarded("push", transaction.execute)
+        await self._run("push", [key], [value, most, ttl_s * 1000])
 
     async def pushed(self, key: str) -> list[bytes]:
         """What ``push`` put there and is left, the latest first. Raises ``CacheUnavailable``."""
@@ -157,7 +158,7 @@ class CachePlane:
 
     @property
     def _void_owed(self) -> bool:
-        return self._made_up < self._missed
+        return self._made_up < self._missed + self._replaced()
 
     async def _make_up(self, name: str) -> None:
         if self._void_lock.locked() and self._cooldown.in_doubt:
@@ -178,7 +179,7 @@ class CachePlane:
             CACHE_FAULTS.labels(name, "paused").inc()
             raise CacheUnavailable("the cache is being left alone for a moment")
         await self._take_turn(name)
-        began_at = self._cooldown.now()
+        began_at, replaced = self._cooldown.now(), self._replaced()
         try:
             async with Patience(self._patience_s):
                 reply = await ask()
@@ -189,6 +190,10 @@ class CachePlane:
         finally:
             self._turns.release()
         self._cooldown.succeeded()
+        if self._replaced() != replaced:
+            # It may come from a server that lacks voidings which the one before had acknowledged.
+            CACHE_FAULTS.labels(name, "replaced").inc()
+            raise Unanswered("a server of the cache was replaced meanwhile")
         return reply
 
     async def _take_turn(self, name: str) -> None:

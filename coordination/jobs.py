@@ -15,7 +15,7 @@ import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
 from coordination import keys
-from coordination.clients import open_broker_client
+from coordination.broker_client import open_broker_client
 from coordination.settings import Settings
 
 __all__ = [

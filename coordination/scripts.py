@@ -33,14 +33,19 @@ def source(name: str) -> str:
     return included + text
 
 
+@cache
+def digest(name: str) -> str:
+    """By what a server that knows ``lua/{name}.lua`` calls it."""
+    return hashlib.sha1(source(name).encode(), usedforsecurity=False).hexdigest()
+
+
 def script(client: aioredis.Redis, name: str) -> ScriptRunner:
     """Bind ``lua/{name}.lua`` to a client: EVALSHA, and EVAL where the server does not know it."""
-    text = source(name)
-    digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+    text, known_as = source(name), digest(name)
 
     async def run(keys: list[str], args: list[bytes | str | int]) -> object:
         try:
-            return cast("object", await client.evalsha(digest, len(keys), *keys, *args))
+            return cast("object", await client.evalsha(known_as, len(keys), *keys, *args))
         except NoScriptError:
             return cast("object", await client.eval(text, len(keys), *keys, *args))
 

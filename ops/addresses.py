@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import unquote, urlsplit
 
+from coordination.redis_urls import Topology, parse_redis_url
+
 __all__ = ["base_url", "reachable_host", "server_name"]
 
 
@@ -23,4 +25,10 @@ def server_name(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
         return f"SQLite {unquote(parts.path).replace('//', '/', 1)}"
+    if "+" in parts.scheme:
+        target = parse_redis_url(url)
+        places = ", ".join(f"{host}:{port}" for host, port in target.addresses)
+        if target.topology is Topology.CLUSTER:
+            return f"cluster of {places}"
+        return f"{target.service} by sentinels {places}"
     return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or parts.path

@@ -7,6 +7,7 @@ reachable only from this machine and by everyone on it. Production runs two serv
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import os
 import random
@@ -18,11 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
-
+from coordination.clients import open_tool_client, ping
 from coordination.errors import Misconfigured
 from coordination.settings import Settings
 
@@ -107,19 +104,18 @@ def command(binary: Path, port: int, data_directory: Path) -> Sequence[str]:
 
 
 def answers(url: str, deadline_s: float) -> bool:
-    """Whether the server at ``url`` answers a PING before the deadline."""
-    client = redis.Redis.from_url(
-        url, socket_timeout=1, socket_connect_timeout=1, retry=Retry(NoBackoff(), 0)
-    )
+    """Whether the server at ``url``, or every primary of a cluster, answers before the deadline."""
     ends_at = time.monotonic() + deadline_s
+    while not asyncio.run(_answers(url)):
+        if time.monotonic() >= ends_at:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+async def _answers(url: str) -> bool:
+    client = open_tool_client(url)
     try:
-        while True:
-            try:
-                # BusyLoadingError, while the file is being read, is a RedisError too.
-                return bool(client.ping())
-            except (RedisError, OSError):
-                if time.monotonic() >= ends_at:
-                    return False
-                time.sleep(0.05)
+        return await ping(client)
     finally:
-        client.close()
+        await client.aclose()

@@ -13,7 +13,7 @@ from coordination.cache_entry import Answer, answer_of
 from coordination.cache_plane import CachePlane
 from coordination.clients import open_cache_client
 from tests.databases import settings_for
-from tests.servers import PrivateRedis
+from tests.drilling.shop import HasUrl
 
 __all__ = ["LIFETIME", "PLAN", "VALUE", "Source", "cache_process"]
 
@@ -26,7 +26,7 @@ VALUE = answer_of(b'{"data": []}')
 
 @asynccontextmanager
 async def cache_process(
-    home: Path, redis: PrivateRedis, **settings: object
+    home: Path, redis: HasUrl, **settings: object
 ) -> AsyncIterator[AnswerCache]:
     """The cache as one process holds it."""
     chosen = settings_for(home, "sqlite:////nowhere", redis_url=redis.url, **settings)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import pytest
 
@@ -19,7 +20,10 @@ from tests.servers import (
     MariaDBPrograms,
     PrivateMariaDB,
     PrivateRedis,
+    PrivateRedisCluster,
     SqlServer,
+    provide_faketime,
+    provide_haproxy,
     provide_mariadb,
     provide_redis,
 )
@@ -31,7 +35,28 @@ _MISSING = pytest.StashKey[dict[str, str]]()
 _PROGRAMS: dict[str, tuple[str, Callable[[], object]]] = {
     "mariadb_programs": ("MariaDB", provide_mariadb),
     "redis_program": ("Redis", provide_redis),
+    "faketime_library": ("faketime", provide_faketime),
+    "haproxy_program": ("HAProxy", provide_haproxy),
 }
+
+
+_ON_A_CLUSTER = os.environ.get("TEST_REDIS", "") == "cluster"
+_REDIS_FIXTURES = {"redis_server", "queue_redis", "cache_redis"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a cluster: what has to do with Redis, but not what stands on one server."""
+    if not _ON_A_CLUSTER:
+        return
+    left_out = [
+        item
+        for item in items
+        if item.get_closest_marker("one_redis")
+        or not _REDIS_FIXTURES & set(getattr(item, "fixturenames", ()))
+    ]
+    if left_out:
+        items[:] = [item for item in items if item not in set(left_out)]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -99,6 +124,18 @@ def redis_program(pytestconfig: pytest.Config) -> Path:
     return _or_skip(pytestconfig, "Redis", provide_redis)
 
 
+@pytest.fixture(scope="session")
+def haproxy_program(pytestconfig: pytest.Config) -> Path:
+    """For tests that start an HAProxy of their own; skips where there is none."""
+    return _or_skip(pytestconfig, "HAProxy", provide_haproxy)
+
+
+@pytest.fixture(scope="session")
+def faketime_library(pytestconfig: pytest.Config) -> Path:
+    """For tests that set the clock of one process; skips where the library is missing."""
+    return _or_skip(pytestconfig, "faketime", provide_faketime)
+
+
 def _or_skip(config: pytest.Config, server: str, provide: Callable[[], _Programs]) -> _Programs:
     missing = config.stash[_MISSING]
     if server not in missing:
@@ -149,24 +186,34 @@ def fresh_database(mariadb: SqlServer) -> Iterator[str]:
     mariadb.drop_database(name)
 
 
+def _a_redis(program: Path, **options: Any) -> AbstractContextManager[PrivateRedis]:
+    """One server, or a cluster where TEST_REDIS says so: most tests cannot tell one from the other.
+
+    Tests that need more of it than a cluster has are marked `one_redis`, and left out then.
+    """
+    if _ON_A_CLUSTER:
+        return cast("AbstractContextManager[PrivateRedis]", PrivateRedisCluster(program, **options))
+    return PrivateRedis(program, **options)
+
+
 @pytest.fixture(scope="session")
 def redis_server(redis_program: Path) -> Iterator[PrivateRedis]:
     """One plain Redis for tests that do not tell queue from cache. Keys stay: see `fresh_redis`."""
-    with PrivateRedis(redis_program) as server:
+    with _a_redis(redis_program) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def queue_redis(redis_program: Path) -> Iterator[PrivateRedis]:
     """The queue's Redis as in production: append-only file, noeviction."""
-    with PrivateRedis(redis_program, appendonly=True) as server:
+    with _a_redis(redis_program, appendonly=True) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def cache_redis(redis_program: Path) -> Iterator[PrivateRedis]:
     """The cache's Redis as in production: nothing on disk, volatile-lru."""
-    with PrivateRedis(redis_program, maxmemory_policy="volatile-lru") as server:
+    with _a_redis(redis_program, maxmemory_policy="volatile-lru") as server:
         yield server
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 
-__all__ = ["LOOPBACK", "free_port"]
+__all__ = ["LOOPBACK", "free_port", "free_ports_in_a_row"]
 
 LOOPBACK = "127.0.0.1"
 
@@ -25,6 +25,14 @@ def free_port() -> int:
             return port
     with socket.create_server((LOOPBACK, 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def free_ports_in_a_row(count: int) -> int:
+    """The first of so many ports on none of which anything listens now."""
+    for first in random.SystemRandom().sample(_CANDIDATES, 200):
+        if all(_is_free(port) for port in range(first, first + count)):
+            return first
+    raise AssertionError(f"no {count} free ports in a row")
 
 
 def _is_free(port: int) -> bool:

@@ -29,6 +29,8 @@ class Road:
         """What is sent is swallowed; connections stand and new ones are accepted."""
         self.delay_s = 0.0
         """How long each piece of an answer is held back."""
+        self.hangs_up = False
+        """What is sent arrives; instead of its answer the connection ends."""
 
     @property
     def url(self) -> str:
@@ -81,6 +83,8 @@ class Road:
             while piece := await source.read(65536):
                 if self.blind:
                     continue
+                if answers and self.hangs_up:
+                    break
                 if answers and self.delay_s:
                     await asyncio.sleep(self.delay_s)
                 sink.write(piece)

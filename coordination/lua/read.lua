@@ -1,5 +1,6 @@
 -- include sliding_window.lua
 -- include entry.lua
+-- include generations.lua
 -- One cached read: rate limit, generations and entry in one round trip.
 -- KEYS: 1 limiter hash, 2 entry, 3.. generations (the first is cache:gen:all, at most two), then
 --       those that are only watched.
@@ -20,21 +21,12 @@ if limit > 0 then
   end
 end
 
-local function generation_of(key)
-  local generation = redis.call('GET', key)
-  if not generation then
-    local time = redis.call('TIME')
-    generation = string.format('%010d%06d-%s', time[1], time[2], string.sub(ARGV[5], 1, 8))
-    redis.call('SET', key, generation, 'PX', tonumber(ARGV[6]))
-  end
-  return generation
-end
-
+local generation_ttl_ms = tonumber(ARGV[6])
 local stamping = tonumber(ARGV[9])
 local none = string.rep('-', 25)
 local stamps = { none, none }
 for i = 1, stamping do
-  stamps[i] = generation_of(KEYS[i + 2])
+  stamps[i] = generation_of(KEYS[i + 2], ARGV[5], generation_ttl_ms)
 end
 local stamp = stamps[1] .. stamps[2]
 
@@ -47,7 +39,8 @@ if state == 2 then
     youngest_ms = math.max(youngest_ms, tonumber(string.sub(stamps[i], 1, 13)))
   end
   for i = stamping + 3, #KEYS do
-    youngest_ms = math.max(youngest_ms, tonumber(string.sub(generation_of(KEYS[i]), 1, 13)))
+    local generation = generation_of(KEYS[i], ARGV[5], generation_ttl_ms)
+    youngest_ms = math.max(youngest_ms, tonumber(string.sub(generation, 1, 13)))
   end
   settled_ms = math.max(0, now_ms - youngest_ms)
 end

@@ -1,18 +1,18 @@
-"""What the queue's and the cache's Redis are, and should be."""
+"""What the queue's and the cache's Redis are, and should be: every server of each."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import redis
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError
-from redis.retry import Retry
 
 from coordination.settings import Settings
 from ops.addresses import server_name
 from ops.doctor.finding import Finding, advice, failed, fine, unreachable
+from ops.doctor.redis_nodes import RedisNode, ask, nodes_behind
 
 __all__ = ["examine_redis"]
 
@@ -31,20 +31,46 @@ def examine_redis(settings: Settings) -> list[Finding]:
 def _examine(role: str, variable: str, url: str, *, shared: bool) -> list[Finding]:
     area = f"redis {role}" if not shared else "redis"
     try:
-        info = _info(url)
-    except AuthenticationError:
-        todo = f"Put the right user and password into {variable} or REDIS_URL."
-        return [unreachable(area, f"{server_name(url)} refuses the password", todo)]
+        nodes, found = nodes_behind(area, url)
     except (RedisError, OSError) as error:
-        todo = f"Start it, or correct {variable} or REDIS_URL."
-        return [unreachable(area, f"{server_name(url)}: {_first_line(error)}", todo)]
+        return [_away(area, variable, server_name(url), error)]
+    return found + _agreed({node.name: _examine_node(area, role, variable, node) for node in nodes})
+
+
+def _examine_node(area: str, role: str, variable: str, node: RedisNode) -> list[Finding]:
+    try:
+        info = ask(node.url, _info)
+    except (RedisError, OSError) as error:
+        return [_away(area, variable, server_name(node.url), error)]
     version = str(info.get("redis_version", "0"))
-    found = [fine(area, "reachable", f"{server_name(url)}, version {version}")]
+    found = [fine(area, "reachable", f"{server_name(node.url)}, version {version}")]
     if _numbers(version) < _OLDEST:
         found.append(failed(area, "version", version, "Redis 6.2 or newer is needed."))
     if role == "queue":
         return [*found, _persistence(area, info), _queue_eviction(area, info)]
     return [*found, *_cache_memory(area, info)]
+
+
+def _away(area: str, variable: str, name: str, error: Exception) -> Finding:
+    if isinstance(error, AuthenticationError):
+        todo = f"Put the right user and password into {variable} or REDIS_URL."
+        return unreachable(area, f"{name} refuses the password", todo)
+    todo = f"Start it, or correct {variable} or REDIS_URL."
+    return unreachable(area, f"{name}: {_first_line(error)}", todo)
+
+
+def _agreed(by_node: Mapping[str, list[Finding]]) -> list[Finding]:
+    """What is true of all nodes once, and what is true of some with their names."""
+    found: dict[Finding, list[str]] = {}
+    for name, findings in by_node.items():
+        for finding in findings:
+            found.setdefault(finding, []).append(name)
+    return [
+        finding
+        if len(names) == len(by_node) or finding.name == "reachable"
+        else replace(finding, detail=f"{finding.detail} (on {', '.join(names)})")
+        for finding, names in found.items()
+    ]
 
 
 def _persistence(area: str, info: Mapping[str, object]) -> Finding:
@@ -86,14 +112,8 @@ def _cache_memory(area: str, info: Mapping[str, object]) -> list[Finding]:
     return found
 
 
-def _info(url: str) -> Mapping[str, object]:
-    client = redis.Redis.from_url(
-        url, socket_timeout=2, socket_connect_timeout=2, retry=Retry(NoBackoff(), 0)
-    )
-    try:
-        answer = client.info()
-    finally:
-        client.close()
+def _info(client: redis.Redis) -> Mapping[str, object]:
+    answer = client.info()
     return answer if isinstance(answer, dict) else {}
 
 

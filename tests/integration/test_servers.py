@@ -131,6 +131,7 @@ def test_two_private_servers_of_a_kind_do_not_meet(
     assert not directory.exists()
 
 
+@pytest.mark.one_redis
 def test_the_queues_redis_keeps_acknowledged_writes_through_a_kill(
     fresh_queue_redis: PrivateRedis,
 ) -> None:
@@ -144,6 +145,7 @@ def test_the_queues_redis_keeps_acknowledged_writes_through_a_kill(
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
 
 
+@pytest.mark.one_redis
 def test_the_caches_redis_forgets_all_in_a_restart(fresh_cache_redis: PrivateRedis) -> None:
     with fresh_cache_redis.client() as client:
         client.set("gone", "1")
@@ -152,6 +154,7 @@ def test_the_caches_redis_forgets_all_in_a_restart(fresh_cache_redis: PrivateRed
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "volatile-lru"}
 
 
+@pytest.mark.one_redis
 def test_a_frozen_redis_times_out_and_answers_once_resumed(fresh_redis: PrivateRedis) -> None:
     fresh_redis.freeze()
     assert fresh_redis.frozen
@@ -175,6 +178,7 @@ def test_a_redis_with_a_password_serves_its_url_only(redis_program: Path) -> Non
             stranger.ping()
 
 
+@pytest.mark.one_redis
 def test_a_server_retries_when_another_took_its_port(
     redis_server: PrivateRedis,
     private_mariadb: PrivateMariaDB,

@@ -19,6 +19,8 @@ __all__ = [
     "BinariesMissingError",
     "MariaDBPrograms",
     "install_packages",
+    "provide_faketime",
+    "provide_haproxy",
     "provide_mariadb",
     "provide_redis",
 ]
@@ -27,6 +29,7 @@ POLICY = Path("/usr/sbin/policy-rc.d")
 
 # Daemons live in sbin, which is not on everyone's PATH.
 _MORE_PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/local/bin", "/opt/homebrew/bin")
+_FAKETIME_PLACES = "usr/lib/*/faketime/libfaketimeMT.so.1"
 _UPDATE_DEADLINE_S = 120
 _INSTALL_DEADLINE_S = 420
 _DENIED_BY_POLICY = 101  # invoke-rc.d's word for "do not start it"
@@ -63,6 +66,30 @@ def provide_redis() -> Path:
         found = _find("redis-server", "valkey-server") or _redis_of_the_wheel()
         if found is None:
             raise BinariesMissingError(f"no redis-server or valkey-server on PATH; {refusal}")
+    return found
+
+
+@functools.cache
+def provide_haproxy() -> Path:
+    """Return HAProxy's program, installing it if need be; raise BinariesMissingError."""
+    found = _find("haproxy")
+    if found is None:
+        refusal = install_packages("haproxy")
+        found = _find("haproxy")
+        if found is None:
+            raise BinariesMissingError(f"no haproxy on PATH; {refusal}")
+    return found
+
+
+@functools.cache
+def provide_faketime() -> Path:
+    """Return libfaketime for programs with threads, to be preloaded; raise BinariesMissingError."""
+    found = _find_faketime()
+    if found is None:
+        refusal = install_packages("libfaketime")
+        found = _find_faketime()
+        if found is None:
+            raise BinariesMissingError(f"no libfaketimeMT.so.1 in {_FAKETIME_PLACES}; {refusal}")
     return found
 
 
@@ -126,6 +153,11 @@ def _find_mariadb() -> MariaDBPrograms | None:
     server = _find("mariadbd", "mysqld")
     install_db = _find("mariadb-install-db", "mysql_install_db")
     return MariaDBPrograms(server, install_db) if server and install_db else None
+
+
+def _find_faketime() -> Path | None:
+    # Its directory is named after the machine's architecture.
+    return next(Path("/").glob(_FAKETIME_PLACES), None)
 
 
 def _find(*names: str) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import redis
@@ -35,7 +35,9 @@ class PrivateRedis(PrivateServer):
         maxmemory_policy: str = "noeviction",
         maxmemory_mb: int = 64,
         password: str | None = None,
+        more: Mapping[str, str] | None = None,
     ) -> None:
+        """``more``: further options of the server, which win over the ones given here."""
         super().__init__()
         self._program = program
         self._password = password
@@ -49,6 +51,7 @@ class PrivateRedis(PrivateServer):
         }
         if password is not None:
             self._options["requirepass"] = password
+        self._options.update(more or {})
 
     @property
     def url(self) -> str:

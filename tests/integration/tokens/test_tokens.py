@@ -84,7 +84,7 @@ async def test_a_value_moved_to_another_provider_is_not_used(
     async with token_store(both) as store:
         first = await store.token(PROVIDER)
     with fresh_redis.client() as client:
-        client.rename(TOKEN_KEY, keys.oauth_token("other"))
+        client.restore(keys.oauth_token("other"), 0, client.dump(TOKEN_KEY) or b"")
     async with token_store(both) as store:
         assert (await store.token("other")).value != first.value
 

@@ -1,0 +1,174 @@
+"""The pipelining client: many commands on one connection, and no answer ever to the wrong one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis import exceptions
+
+from coordination.pipelining import PipeliningClient
+from tests.polling import eventually_async
+from tests.proxy import Road, road_to
+from tests.servers import PrivateRedis
+
+pytestmark = pytest.mark.one_redis
+_TIMEOUT_S = 0.2
+
+
+@pytest.fixture
+async def client(fresh_redis: PrivateRedis) -> AsyncIterator[PipeliningClient]:
+    opened = _client(fresh_redis.url)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def road(fresh_redis: PrivateRedis) -> AsyncIterator[Road]:
+    async with road_to(fresh_redis.port) as opened:
+        yield opened
+
+
+def _client(url: str) -> PipeliningClient:
+    return PipeliningClient(url, timeout_s=_TIMEOUT_S, name="tests")
+
+
+async def _echo(client: PipeliningClient, number: int) -> None:
+    text = b"%d" % number
+    assert await client.execute("ECHO", text) == text
+
+
+async def test_each_of_many_at_once_gets_its_own_answer_over_one_connection(
+    client: PipeliningClient, fresh_redis: PrivateRedis
+) -> None:
+    await asyncio.gather(*(_echo(client, number) for number in range(5_000)))
+    with fresh_redis.client() as looking:
+        names = [row["name"] for row in looking.client_list()]
+    assert names.count("farmlokal-tests") == 1
+
+
+async def test_callers_that_leave_shift_nobodys_answer(client: PipeliningClient) -> None:
+    for turns in range(200):
+        leaving = [asyncio.create_task(_echo(client, number)) for number in range(20)]
+        staying = [asyncio.create_task(_echo(client, 1_000 + number)) for number in range(20)]
+        for _ in range(turns % 7):
+            await asyncio.sleep(0)
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*staying)
+        await asyncio.gather(*leaving, return_exceptions=True)
+    assert client.under_way == 0
+
+
+async def test_replies_of_every_kind_arrive_as_they_are(client: PipeliningClient) -> None:
+    script = "return {1, 'two', {3, false}, ARGV[1]}"
+    reply = await client.execute("EVAL", script, 0, b"\x00\xff\r\n")
+    assert reply == [1, b"two", [3, None], b"\x00\xff\r\n"]
+    long = b"x" * 5_000_000
+    assert await client.execute("SET", "long", long) == b"OK"
+    assert await client.execute("GET", "long") == long
+
+
+async def test_a_refusal_is_raised_for_its_command_alone(client: PipeliningClient) -> None:
+    results = await asyncio.gather(
+        client.execute("SET", "text", "x"),
+        client.execute("INCR", "text"),
+        client.execute("EVALSHA", "0" * 40, 0),
+        client.execute("GET", "text"),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [
+        bytes,
+        exceptions.ResponseError,
+        exceptions.NoScriptError,
+        bytes,
+    ]
+
+
+async def test_a_frozen_server_is_noticed_in_time_and_used_again_afterwards(
+    client: PipeliningClient, fresh_redis: PrivateRedis
+) -> None:
+    """Those who wait fail together, soon after the timeout; so do those who come meanwhile."""
+    await _echo(client, 1)
+    fresh_redis.freeze()
+    for _ in range(3):
+        began_at = time.monotonic()
+        results = await asyncio.gather(
+            *(client.execute("PING") for _ in range(50)), return_exceptions=True
+        )
+        assert {type(result) for result in results} == {exceptions.TimeoutError}
+        assert 0.8 * _TIMEOUT_S < time.monotonic() - began_at < 5 * _TIMEOUT_S
+    fresh_redis.resume()
+    await _eventually_answers(client)
+
+
+async def test_a_killed_server_fails_what_was_under_way_and_is_found_again(
+    client: PipeliningClient, fresh_redis: PrivateRedis
+) -> None:
+    await _echo(client, 1)
+    fresh_redis.freeze()
+    waiting = asyncio.create_task(client.execute("PING"))
+    await asyncio.sleep(0)
+    fresh_redis.kill()
+    with pytest.raises(exceptions.ConnectionError):
+        await waiting
+    with pytest.raises(exceptions.ConnectionError):
+        await client.execute("PING")
+    fresh_redis.restart()
+    await _eventually_answers(client)
+
+
+async def test_answers_that_come_too_late_reach_nobody(road: Road) -> None:
+    """The connection goes with the one it kept waiting, so no later command gets its answer."""
+    client = _client(road.url)
+    await _echo(client, 1)
+    road.delay_s = 3 * _TIMEOUT_S
+    with pytest.raises(exceptions.TimeoutError):
+        await client.execute("ECHO", "late")
+    road.delay_s = 0.0
+    await asyncio.gather(*(_echo(client, number) for number in range(100)))
+    await client.aclose()
+
+
+async def test_a_busy_event_loop_is_not_taken_for_a_silent_server(
+    client: PipeliningClient,
+) -> None:
+    await _echo(client, 1)
+    asking = [asyncio.create_task(_echo(client, number)) for number in range(100)]
+    await asyncio.sleep(0)
+    time.sleep(2 * _TIMEOUT_S)  # noqa: ASYNC251 - the stall is the subject
+    await asyncio.gather(*asking)
+
+
+async def test_a_password_and_a_database_are_presented(redis_program: Path) -> None:
+    with PrivateRedis(redis_program, password="s:cret") as server:
+        right = _client(f"redis://:s%3Acret@127.0.0.1:{server.port}/3")
+        await right.execute("SET", "here", "1")
+        wrong = _client(f"redis://:guess@127.0.0.1:{server.port}/0")
+        with pytest.raises(exceptions.AuthenticationError):
+            await wrong.execute("PING")
+        with server.client() as looking:
+            assert looking.info("keyspace").keys() == {"db3"}
+        await right.aclose()
+        await wrong.aclose()
+
+
+async def test_a_closed_client_says_so(client: PipeliningClient) -> None:
+    await _echo(client, 1)
+    await client.aclose()
+    await client.aclose()
+    with pytest.raises(exceptions.ConnectionError):
+        await client.execute("PING")
+
+
+async def _eventually_answers(client: PipeliningClient) -> None:
+    async def answers() -> bool:
+        try:
+            return await client.execute("PING") == b"PONG"
+        except exceptions.RedisError:
+            return False
+
+    await eventually_async(answers, deadline_s=10)
