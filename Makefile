@@ -7,10 +7,10 @@ PORT ?= 8000
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check audit bench clean
+.PHONY: help run test test-cluster drills check audit bench bench-soak clean
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: $(VENV)/.installed ## Set up and start everything: API, worker, scheduler, embedded Redis and SQLite
 	@exec $(BIN)/farmlokal up
@@ -20,6 +20,13 @@ test: $(VENV)/.installed-dev ## Set up and run all tests (they start their own M
 	@# What compares times runs alone, first; 5: nothing of it was asked for.
 	$(BIN)/pytest -m alone $(PYTEST_ARGS) || [ $$? -eq 5 ]
 	$(BIN)/pytest -m "not alone" -n 2 --dist loadfile $(PYTEST_ARGS)
+
+test-cluster: $(VENV)/.installed-dev ## Run what touches Redis on a real cluster of three nodes
+	TEST_REDIS=cluster $(BIN)/pytest tests/integration -n 2 --dist loadfile $(PYTEST_ARGS)
+
+# Serially: drills judge times, and break what they stand on.
+drills: $(VENV)/.installed-dev ## Break everything under load, and print what came of it
+	$(BIN)/pytest tests/drills --full-drills $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev ## Lint, types and room contracts
 	$(BIN)/ruff check .
@@ -37,6 +44,9 @@ audit: $(VENV)/bin/python ## Look up what is known against the pinned packages; 
 
 bench: $(VENV)/.installed-dev ## Measure, side by side in one run
 	$(BIN)/python -m ops.bench
+
+bench-soak: $(VENV)/.installed-dev ## A quarter of an hour of mixed load: does anything grow?
+	$(BIN)/python -m ops.bench.soak $(SOAK_ARGS)
 
 clean: ## Remove the environment and the embedded data
 	rm -rf $(VENV) .farmlokal

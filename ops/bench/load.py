@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from coordination.errors import Misconfigured
 
@@ -28,9 +29,13 @@ def require_wrk() -> str:
     return found
 
 
-def measure(url: str, *, connections: int, seconds: int) -> Measured:
-    """Ask ``url`` for ``seconds``. Raises ``RuntimeError`` when an answer failed."""
-    command = [require_wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", url]
+def measure(url: str, *, connections: int, seconds: int, script: Path | None = None) -> Measured:
+    """Ask ``url`` for ``seconds``. Raises ``RuntimeError`` when an answer failed.
+
+    ``script``: in Lua, tells wrk what to ask for instead.
+    """
+    command = [require_wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
+    command += [url] if script is None else ["-s", str(script), url]
     result = subprocess.run(  # noqa: S603 - our own arguments
         command, capture_output=True, text=True, timeout=seconds + 30, check=True
     )

@@ -32,10 +32,19 @@ class Processes:
         self._children.append(child)
         return child
 
-    def start_redis(self, home: Path) -> str:
-        """Start the embedded Redis; returns its URL. Raises ``RuntimeError``, ``Misconfigured``."""
+    @property
+    def children(self) -> tuple[Child, ...]:
+        """In the order they were started."""
+        return tuple(self._children)
+
+    def start_redis(self, home: Path, name: str = "redis", *options: str) -> str:
+        """Start the embedded Redis; returns its URL. Raises ``RuntimeError``, ``Misconfigured``.
+
+        ``options``: further arguments, which win over its own.
+        """
         port = embedded_redis.free_port()
-        self.start("redis", embedded_redis.command(embedded_redis.find_binary(), port, home))
+        command = embedded_redis.command(embedded_redis.find_binary(), port, home)
+        self.start(name, [*command, *options])
         url = f"redis://127.0.0.1:{port}/0"
         if not embedded_redis.answers(url, START_WITHIN_S):
             raise RuntimeError("the embedded Redis did not start")
