@@ -23,6 +23,7 @@ from coordination.clients import open_breaker_client, open_lock_client
 from coordination.metrics_server import serve_metrics
 from coordination.settings import Settings
 from coordination.tokens.store import TokenStore, open_token_store
+from coordination.watchdog import Watchdog
 from models.resources import Resources, open_resources
 
 __all__ = ["Opened", "ResourcesMiddleware"]
@@ -57,6 +58,7 @@ class ResourcesMiddleware(Middleware):
         self._settings = settings
         self._opened: Opened | None = None
         self._orphan_watch: asyncio.Task[None] | None = None
+        self._watchdog = Watchdog("", 0)
 
     def opened(self) -> Opened:
         """What is open. Only actors call it, and they run only between start and stop."""
@@ -79,6 +81,14 @@ class ResourcesMiddleware(Middleware):
     def after_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Say so."""
         _log.info("Worker ready", extra={"queues": sorted(broker.get_declared_queues())})
+        # Each worker process speaks for itself. The master, whom the environment may mean, only
+        # waits for them to end.
+        self._watchdog = Watchdog.from_environment(pids=(os.getppid(),))
+        _loop().loop.call_soon_threadsafe(self._watchdog.ready)
+
+    def before_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
+        """Say so."""
+        _loop().loop.call_soon_threadsafe(self._watchdog.stopping)
 
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         """Close everything, within a deadline. Jobs have ended, or have had their time."""
@@ -99,6 +109,7 @@ class ResourcesMiddleware(Middleware):
     async def _close(self, opened: Opened) -> None:
         if self._orphan_watch is not None:
             self._orphan_watch.cancel()
+        self._watchdog.close()
         try:
             async with asyncio.timeout(_CLOSE_DEADLINE_S):
                 await opened.partners.close()

@@ -26,6 +26,7 @@ from coordination.clients import open_lock_client
 from coordination.jobs import open_broker
 from coordination.sealing import Sealer
 from coordination.settings import Settings
+from coordination.watchdog import Watchdog
 from models.api_key_cache import VerifiedKeys
 from models.feed.sharing import SharedPages
 from models.feed.watching import Watch
@@ -79,15 +80,19 @@ async def run(settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     web = await open_web(settings)
     app = create_app(web)
+    watchdog = Watchdog.from_environment()
     observer = asyncio.create_task(_observe(web))
     try:
         door = await open_door(app, settings)
         _log.info("Web ready", extra={"host": settings.host, "port": settings.port})
+        watchdog.ready()
         await stop.wait()
+        watchdog.stopping()
         await _drain(web, app, door)
     finally:
         observer.cancel()
         await close_web(web)
+        watchdog.close()
     _log.info("Web stopped")
 
 

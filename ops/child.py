@@ -17,26 +17,44 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from coordination.watchdog import SOCKET, WATCHDOG_PID, WATCHDOG_USEC
+
 __all__ = ["Child", "Program"]
 
 _PARENT_DEATH: Final = Path(__file__).with_name("parent_death.py")
+# They name who watches the supervisor, who would take a child's messages for ours.
+_NOT_INHERITED: Final = frozenset({SOCKET, WATCHDOG_USEC, WATCHDOG_PID})
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run. ``stop_within_s``: how long it may take to end after SIGTERM."""
+    """What to run. ``stop_within_s``: how long it may take to end after SIGTERM.
+
+    ``watchdog_s``: how long it may be silent once it has said that it is ready (sd_notify(3));
+    ``None``: it speaks to nobody.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_within_s: float = 10.0
+    watchdog_s: float | None = None
 
 
 class Child:
-    """A running program. ``on_line`` gets each line of its output, on a thread of this child's."""
+    """A running program. ``on_line`` gets each line of its output, on a thread of this child's.
 
-    def __init__(self, program: Program, on_line: Callable[[bytes], None]) -> None:
+    ``watched_by``: environment variables that tell it whom to tell how it fares.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        on_line: Callable[[bytes], None],
+        watched_by: Mapping[str, str] | None = None,
+    ) -> None:
         self.program = program
+        inherited = {k: v for k, v in os.environ.items() if k not in _NOT_INHERITED}
         self._is_over = False
         self._process = subprocess.Popen(  # noqa: S603 - commands are the supervisor's own
             # -S -I: nothing of the environment is needed, and it starts in 10 ms.
@@ -44,7 +62,7 @@ class Child:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **program.environment},
+            env={**inherited, **program.environment, **(watched_by or {})},
             start_new_session=True,
         )
         self._pump = threading.Thread(

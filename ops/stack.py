@@ -8,8 +8,6 @@ from __future__ import annotations
 import errno
 import http.client
 import socket
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,6 +21,7 @@ from ops.child import Program
 from ops.embedded_redis import command, find_binary, free_port, names_redis
 from ops.embedded_sandbox import Place, calls_to, find_place, is_wanted
 from ops.home import Home
+from ops.processes import Counts, programs_of
 
 __all__ = [
     "PortTaken",
@@ -92,21 +91,8 @@ def plan_stack(given: Settings, home: Home, *, sandbox: bool | None) -> Stack:
     settings = load_settings(
         **{key.lower(): value for key, value in environment.items() if key in _OVERRIDES}
     )
-    programs = _programs(settings, environment)
+    programs = programs_of(settings, environment, Counts())
     return Stack(settings, redis, programs, binary, place, calls.get("PARTNER_SERVICES"))
-
-
-def _programs(settings: Settings, environment: Mapping[str, str]) -> tuple[Program, ...]:
-    def python(name: str, module: str, stop_within_s: float) -> Program:
-        return Program(name, (sys.executable, "-m", module), environment, stop_within_s)
-
-    draining_s = settings.drain_delay_ms / 1000 + settings.shutdown_timeout_s
-    return (
-        python("worker", "actors", settings.shutdown_timeout_s + 5),
-        python("scheduler", "scheduler", 10),
-        # Last to start and first to stop: no request meets a half-built or half-gone stack.
-        python("web", "api", draining_s + 5),
-    )
 
 
 def check_port(host: str, port: int) -> None:

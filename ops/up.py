@@ -7,12 +7,10 @@ it tends them until it is told to stop, and stops all of them.
 from __future__ import annotations
 
 import asyncio
-import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from types import FrameType
 from typing import Final
 
 from coordination.errors import FarmLokalError, Unavailable
@@ -33,6 +31,7 @@ from ops.stack import (
     is_ready,
     plan_stack,
 )
+from ops.stop_signals import StopSignals
 from ops.supervisor import Supervisor
 from ops.welcome import welcome
 
@@ -40,7 +39,6 @@ __all__ = ["NotReady", "UpOptions", "run_stack"]
 
 _REDIS_DEADLINE_S: Final = 15.0
 _READY_DEADLINE_S: Final = 60.0
-_STOPPING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 Seeding = Callable[[int], AbstractContextManager[tuple[Progress, Phase]]]
 """Opens a display of the loading of so many products."""
@@ -67,41 +65,6 @@ class UpOptions:
     sandbox: bool | None = None
 
 
-class _Signals:
-    """SIGINT, SIGTERM and SIGHUP: the first stops, the second hurries.
-
-    Until ``settle`` they interrupt whatever is going on, as nothing is being served yet.
-    """
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._interrupting = True
-
-    def __enter__(self) -> _Signals:
-        self._before = {number: signal.signal(number, self._note) for number in _STOPPING}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def settle(self) -> None:
-        """From here on they only count."""
-        self._interrupting = False
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.count += 1
-        if self._interrupting:
-            self._interrupting = False
-            raise KeyboardInterrupt
-
-    def stopping(self) -> bool:
-        return self.count >= 1
-
-    def hurry(self) -> bool:
-        return self.count >= 2
-
-
 def run_stack(
     given: Settings,
     options: UpOptions,
@@ -119,7 +82,7 @@ def run_stack(
         announce("starting", f"FarmLokal in {home.path}", home=home.path)
         stack = plan_stack(given, home, sandbox=options.sandbox)
         log = ChildLog(home.logs, verbose=options.verbose, plain={"redis"})
-        signals = closing.enter_context(_Signals())
+        signals = closing.enter_context(StopSignals())
         supervisor = Supervisor(
             on_line=log.write, say=lambda text: announce("process", f"  {text}", message=text)
         )
@@ -213,7 +176,7 @@ def _start_sandbox(
 
 
 def _await_ready(
-    stack: Stack, supervisor: Supervisor, signals: _Signals, log: ChildLog, announce: Announces
+    stack: Stack, supervisor: Supervisor, signals: StopSignals, log: ChildLog, announce: Announces
 ) -> None:
     settings = stack.settings
     started = time.monotonic()

@@ -17,6 +17,7 @@ from coordination.lease import Lease
 from coordination.metrics_server import serve_metrics
 from coordination.settings import Settings
 from coordination.tokens.store import open_token_store
+from coordination.watchdog import Watchdog
 from scheduler.leader import Leader
 from scheduler.ticks import tick
 from scheduler.timetable import Entry, Timetable
@@ -33,6 +34,7 @@ _END_S: Final = 1.0
 async def serve(settings: Settings, stop: asyncio.Event) -> None:
     """Tick until ``stop`` is set. A Redis that is away is waited for."""
     serve_metrics(settings)
+    watchdog = Watchdog.from_environment()
     queue = clients.open_lock_client(settings)
     tokens = open_token_store(settings)
     hints = HintSender(open_broker(settings))
@@ -50,14 +52,17 @@ async def serve(settings: Settings, stop: asyncio.Event) -> None:
     renewing = asyncio.create_task(leader.run())
     timetable.start()
     _log.info("Scheduler ready")
+    watchdog.ready()
 
     await stop.wait()
+    watchdog.stopping()
     await timetable.stop()
     await end([renewing], _END_S)
     await leader.resign()
     await hints.close(_HINTS_DEADLINE_S)
     await tokens.close()
     await queue.aclose()
+    watchdog.close()
     _log.info("Scheduler stopped")
 
 

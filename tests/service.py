@@ -18,7 +18,7 @@ from tests.child import Child
 from tests.logs import LogFile, LogLine
 from tests.polling import DeadlinePassedError, eventually
 
-__all__ = ["READY_DEADLINE_S", "NotReadyError", "Service"]
+__all__ = ["READY_DEADLINE_S", "NotReadyError", "Service", "inherited_environment"]
 
 # A bound for a machine that is busy with other tests, not an expectation.
 READY_DEADLINE_S = 60.0
@@ -62,7 +62,7 @@ class Service:
         self.output = LogFile(self.directory / "stdout.jsonl")
         self.errors = LogFile(self.directory / "stderr.txt")
         self.environment = {
-            **{name: os.environ[name] for name in _INHERITED if name in os.environ},
+            **inherited_environment(),
             "PYTHONPATH": str(_REPOSITORY),
             "PYTHONUNBUFFERED": "1",
             "PYTHONFAULTHANDLER": "1",
@@ -185,6 +185,11 @@ class Service:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def inherited_environment() -> dict[str, str]:
+    """What a process started by a test sees of the developer's shell."""
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ}
 
 
 def _scratch(home: Path, name: str) -> Path:

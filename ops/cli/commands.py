@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from ops.cli.breakers import breakers_app
+from ops.cli.deploy import deploy_app
 from ops.cli.doctor import doctor_command
 from ops.cli.imports.app import imports_app
 from ops.cli.imports.import_file import EPILOG, import_command
 from ops.cli.keys import keys_app
 from ops.cli.migrate import migrate_command
 from ops.cli.partners import partners_app
+from ops.cli.run import run_command
 from ops.cli.scheduler import scheduler_app
 from ops.cli.seed import seed_command
 from ops.cli.up import up_command
@@ -30,6 +32,7 @@ app = typer.Typer(
     " 3 when the database, Redis or the API is away.",
 )
 app.command("up")(up_command)
+app.command("run")(run_command)
 app.command("migrate")(migrate_command)
 app.command("seed")(seed_command)
 app.add_typer(keys_app, name="keys")
@@ -39,6 +42,7 @@ app.add_typer(webhooks_app, name="webhooks")
 app.command("import", epilog=EPILOG)(import_command)
 app.add_typer(imports_app, name="imports")
 app.add_typer(scheduler_app, name="scheduler")
+app.add_typer(deploy_app, name="deploy")
 app.command("doctor")(doctor_command)
 
 

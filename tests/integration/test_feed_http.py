@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -290,6 +291,7 @@ async def test_the_database_may_be_away_while_somebody_waits(
 
     await eventually_async(is_noticed, deadline_s=_SOON_S)
     breakable_mariadb.resume()
+    await is_back(shop)
     await shop.create("AFTER")
     assert [entry["sku"] for entry in (await reading)["data"]] == ["AFTER"]
     # Still away at the end: then it is no empty page, which would say that nothing happened.
@@ -300,6 +302,13 @@ async def test_the_database_may_be_away_while_somebody_waits(
     answer = await reading_on
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
     breakable_mariadb.resume()
+    await is_back(shop)
+
+
+async def is_back(shop: Shop) -> None:
+    """Until the process knows that the database is there again: it fails fast until then."""
+    ready = partial(asyncio.to_thread, shop.api.process.is_ready)
+    await eventually_async(ready, deadline_s=_SOON_S)
 
 
 async def test_a_stop_answers_those_who_wait_at_once(shop: Shop, client: httpx.AsyncClient) -> None:

@@ -6,16 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from ops.child import Program
-from ops.supervisor import Backoff, Supervisor
+from ops.supervisor import Backoff
 from tests.polling import eventually
+from tests.supervising import Watched
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SLEEP = "import time; print('up', flush=True); time.sleep(60)"
@@ -26,37 +26,6 @@ PARENT = (
     "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']);"
     "print(child.pid, flush=True); time.sleep(60)"
 )
-
-
-class Watched:
-    """A supervisor and what it told."""
-
-    def __init__(self) -> None:
-        self.said: list[str] = []
-        self.lines: list[tuple[str, str]] = []
-        self._lock = threading.Lock()
-        self.supervisor = Supervisor(
-            on_line=self._note,
-            say=self.said.append,
-            backoff=lambda: Backoff(first_s=0.01, longest_s=0.05),
-        )
-
-    def start(self, name: str, code: str, stop_within_s: float = 5) -> int:
-        """Start it, wait for its first line, return its pid."""
-        self.supervisor.start(Program(name, (sys.executable, "-c", code), {}, stop_within_s))
-        self.tended_until(lambda: any(line[0] == name for line in self.lines))
-        return self.supervisor.pids[name]
-
-    def tended_until(self, condition: Callable[[], bool]) -> None:
-        def tended() -> bool:
-            self.supervisor.tend()
-            return condition()
-
-        eventually(tended)
-
-    def _note(self, name: str, line: bytes) -> None:
-        with self._lock:
-            self.lines.append((name, line.decode().strip()))
 
 
 @pytest.fixture
@@ -106,6 +75,18 @@ def test_what_a_dead_process_had_started_is_killed_before_it_is_started_again(
     os.kill(leader, signal.SIGKILL)
     watched.tended_until(lambda: bool(watched.said))
     eventually(lambda: is_gone(grandchild))
+
+
+def test_one_can_be_dismissed_and_the_others_stay(watched: Watched) -> None:
+    """It is not started again, and may be taken back later."""
+    dismissed, kept = watched.start("scheduler", SLEEP), watched.start("web", SLEEP)
+    watched.supervisor.dismiss("scheduler")
+    assert is_gone(dismissed)
+    assert watched.supervisor.names == ["web"]
+    assert watched.supervisor.pids == {"web": kept}
+    watched.supervisor.dismiss("scheduler")
+    watched.start("scheduler", SLEEP)
+    assert watched.supervisor.names == ["web", "scheduler"]
 
 
 def test_stopping_goes_from_the_last_started_to_the_first(watched: Watched, tmp_path: Path) -> None:
