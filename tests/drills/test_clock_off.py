@@ -1,0 +1,341 @@
+"""The clock of one process two minutes off, for a while, under load: who minds, and by how much.
+
+What orders writes and ends leases is told by the database, what counts and expires by Redis, what
+waits by the monotonic clock. So nothing is lost or done twice; the one thing that follows a web
+process's own clock is which signed timestamps it believes.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, Self, cast
+from uuid import UUID
+
+import httpx
+import orjson
+import pytest
+
+from api.signatures import sign
+from coordination import keys
+from models import api_keys
+from models.webhooks.schemes import Scheme
+from tests.databases import migrated, settings_for
+from tests.drilling.judging import judge
+from tests.drilling.load import MixedLoad
+from tests.drilling.shop import PARTNER, DrillShop
+from tests.drilling.shop import shop as running_shop
+from tests.drilling.threads import in_a_thread
+from tests.drilling.wall_clock import NOTICED_WITHIN_S, WallClock
+from tests.drills.conftest import Drill
+from tests.oauth_provider import CLIENT_ID, CLIENT_SECRET, OAuthServer
+from tests.polling import eventually
+from tests.processes import ApiProcess, SchedulerProcess
+from tests.servers import PrivateMariaDB, PrivateRedis
+from tests.service import Service
+
+pytestmark = pytest.mark.full_drill
+
+_BEFORE_S: Final = 2.0
+_OFF_S: Final = 120
+_TOLERANCE_S: Final = 300
+_MARGIN_S: Final = 10
+_TOKEN_LIFE_S: Final = 66
+"""Six seconds of which it is kept, so that it is renewed every three seconds or little less."""
+_EITHER_WAY: Final = [
+    pytest.param(_OFF_S, id="ahead"),
+    pytest.param(-_OFF_S, id="behind"),
+]
+
+
+@dataclass(frozen=True)
+class Clocked:
+    """A shop whose first process of each kind has a clock that can be set, and what is around."""
+
+    shop: DrillShop
+    clocks: dict[Service, WallClock]
+    queue: PrivateRedis
+    tokens: OAuthServer
+
+    def clock_of(self, process: Service) -> WallClock:
+        return self.clocks[process]
+
+
+@pytest.fixture(scope="module")
+def clocked(
+    drill_mariadb: PrivateMariaDB,
+    redis_program: Path,
+    faketime_library: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Clocked]:
+    home = tmp_path_factory.mktemp("clocked")
+    with (
+        PrivateRedis(redis_program, appendonly=True) as queue,
+        PrivateRedis(redis_program, maxmemory_policy="volatile-lru") as cache,
+        OAuthServer() as tokens,
+        running_shop(
+            home,
+            mariadb=drill_mariadb,
+            queue=queue,
+            cache=cache,
+            web=2,
+            workers=2,
+            schedulers=0,
+            OAUTH_PROVIDERS=json.dumps(_provider(tokens)),
+        ) as shop,
+    ):
+        tokens.expires_in = _TOKEN_LIFE_S
+        clocks: dict[Service, WallClock] = {}
+        # One scheduler: the one whose clock is off must lead.
+        scheduler = SchedulerProcess(shop.environment)
+        for number, process in enumerate((shop.api[0], shop.workers[0], scheduler)):
+            clocks[process] = WallClock(faketime_library, home / f"clock-{number}")
+            process.environment = {**process.environment, **clocks[process].environment}
+            process.restart()
+        shop = replace(shop, schedulers=(scheduler,))
+        try:
+            yield Clocked(shop, clocks, queue, tokens)
+        finally:
+            scheduler.close()
+
+
+def _provider(tokens: OAuthServer) -> dict[str, object]:
+    account = {"client_id": CLIENT_ID, "client_secret": CLIENT_SECRET}
+    return {"supply": {"token_url": tokens.url, **account}}
+
+
+class _Client:
+    """Asks one web process as the shop's own people and its partner do. Used by ``with``."""
+
+    def __init__(self, shop: DrillShop, process: ApiProcess, key: str = "") -> None:
+        self._shop = shop
+        self._http = httpx.Client(
+            base_url=process.url,
+            headers={"authorization": f"Bearer {key or shop.key}"},
+            timeout=10,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str, **query: str) -> httpx.Response:
+        return self._http.get(path, params=query).raise_for_status()
+
+    def set_stock(self, product: dict[str, Any], stock: int) -> None:
+        answer = self._http.patch(
+            f"/v1/products/{UUID(bytes=product['id'])}",
+            content=orjson.dumps({"stock": stock}),
+            headers={"content-type": "application/merge-patch+json"},
+        )
+        answer.raise_for_status()
+
+    def create(self, sku: str, idempotency_key: str) -> httpx.Response:
+        body = {"sku": sku, "name": "Pear", "category": "fruit", "farm": 1, "price": "2.00"}
+        headers = {"idempotency-key": f'"{idempotency_key}"'}
+        return self._http.post("/v1/products", json=body, headers=headers)
+
+    def deliver(
+        self, product: dict[str, Any], stock: int, *, ago_s: float = 0.0, signed_ago_s: float = 0.0
+    ) -> tuple[str, int]:
+        """News of so long ago; returns the event's id and the answer's status."""
+        happened_at = datetime.now(UTC) - timedelta(seconds=ago_s)
+        body = orjson.dumps(
+            {
+                "type": "inventory.updated",
+                "occurred_at": happened_at.isoformat(),
+                "data": {"farm": self._shop.farm, "sku": product["sku"], "stock": stock},
+            }
+        )
+        event_id = f"msg_{secrets.token_hex(8)}"
+        signed = sign(
+            Scheme.STANDARD,
+            self._shop.secret,
+            body,
+            event_id=event_id,
+            now_s=int(time.time() - signed_ago_s),
+        )
+        headers = {"content-type": "application/json", **signed}
+        answer = self._http.post(f"/v1/webhooks/{PARTNER}", content=body, headers=headers)
+        return event_id, answer.status_code
+
+    def news(self, product: dict[str, Any], stock: int, *, ago_s: float = 0.0) -> str:
+        """As ``deliver``, and what became of it."""
+        event_id, status = self.deliver(product, stock, ago_s=ago_s)
+        assert status == httpx.codes.ACCEPTED
+        sql = "SELECT state FROM webhook_events WHERE dedup_key = %s AND state <> 'pending'"
+        return str(eventually(lambda: self._shop.rows(sql, [event_id]))[0]["state"])
+
+    def limit_left(self) -> int:
+        """What its limit says after one more request."""
+        told = self.get("/v1/categories").headers["ratelimit"]
+        return int(told.partition("r=")[2].partition(";")[0])
+
+
+@pytest.mark.parametrize("off_s", _EITHER_WAY)
+def test_a_web_process_whose_clock_is_off(clocked: Clocked, drill: Drill, off_s: int) -> None:
+    """Its writes keep their place among partners' news, and its answers fit the others'."""
+    shop = clocked.shop
+    wrong, right = shop.api
+    products = _nobodys(shop, 2 if off_s > 0 else 0)
+    with MixedLoad(shop) as load, _Client(shop, wrong) as off, _Client(shop, right) as honest:
+        load.hold(_BEFORE_S)
+        clocked.clock_of(wrong).put_off(off_s)
+        load.hold(NOTICED_WITHIN_S)
+        try:
+            _writes_keep_their_place(off, honest, products)
+            _signatures_are_believed_within_the_bound(off, products[0], off_s)
+            _limits_are_exact(shop)
+            _keys_and_cursors_fit(off, honest)
+            load.hold(drill.hold_s)
+        finally:
+            clocked.clock_of(wrong).put_off(0)
+        load.hold(NOTICED_WITHIN_S)
+        verdict = judge(load)
+    assert verdict.findings == ()
+    assert load.failures() == []
+    assert load.older_reads() == []
+    assert _was_off(wrong, off_s)
+    drill.record(verdict.row(f"web: clock {off_s:+d} s", None))
+
+
+@pytest.mark.parametrize("off_s", _EITHER_WAY)
+def test_a_worker_whose_clock_is_off(clocked: Clocked, drill: Drill, off_s: int) -> None:
+    """It applies what is due, and takes for future what the database takes for it."""
+    shop = clocked.shop
+    wrong = shop.workers[0]
+    product = _nobodys(shop, 4 if off_s > 0 else 5)[0]
+    with MixedLoad(shop) as load, _Client(shop, shop.api[1]) as client:
+        load.hold(_BEFORE_S)
+        clocked.clock_of(wrong).put_off(off_s)
+        # Alone, so that it is surely its own clock by which the news is judged.
+        shop.workers[1].freeze()
+        load.hold(NOTICED_WITHIN_S)
+        try:
+            soon_s = _TOLERANCE_S - _MARGIN_S
+            assert client.news(product, 700, ago_s=-soon_s) == "done"
+            assert client.news(product, 701, ago_s=-_TOLERANCE_S - _MARGIN_S) == "dead"
+            load.hold(drill.hold_s)
+        finally:
+            shop.workers[1].resume()
+            clocked.clock_of(wrong).put_off(0)
+        load.hold(NOTICED_WITHIN_S)
+        verdict = judge(load)
+    assert verdict.findings == ()
+    assert load.failures() == []
+    assert _was_off(wrong, off_s)
+    drill.record(verdict.row(f"worker: clock {off_s:+d} s", None))
+
+
+@pytest.mark.parametrize("off_s", _EITHER_WAY)
+def test_a_leading_scheduler_whose_clock_is_off(clocked: Clocked, drill: Drill, off_s: int) -> None:
+    """It sweeps on, and renews the token neither sooner nor later than it would."""
+    shop, tokens = clocked.shop, clocked.tokens
+    wrong = shop.schedulers[0]
+    swept = 'scheduler_ticks_total{job="work.sweep",outcome="sent"}'
+    with MixedLoad(shop) as load:
+        load.hold(_BEFORE_S)
+        clocked.clock_of(wrong).put_off(off_s)
+        load.hold(NOTICED_WITHIN_S)
+        try:
+            sweeps, asked, began_at = shop.metric(swept), len(tokens.asked), time.monotonic()
+            load.hold(drill.hold_s + 4)
+            passed_s = time.monotonic() - began_at
+            assert abs(_told_by_leader(clocked) - off_s) < 5
+            # A worker that has not come round to the last asks is asked no more.
+            assert shop.metric(swept) - sweeps >= passed_s / 2
+            renewals = len(tokens.asked) - asked
+            kept_s = _TOKEN_LIFE_S - 60
+            assert passed_s / kept_s - 1 <= renewals <= passed_s / (kept_s / 2 * 0.9) + 1
+        finally:
+            clocked.clock_of(wrong).put_off(0)
+        load.hold(NOTICED_WITHIN_S)
+        verdict = judge(load)
+    assert verdict.findings == ()
+    assert load.failures() == []
+    drill.record(verdict.row(f"scheduler: clock {off_s:+d} s", None))
+
+
+def _writes_keep_their_place(off: _Client, honest: _Client, products: list[dict[str, Any]]) -> None:
+    first, second = products
+    off.set_stock(first, 501)
+    # A mark of two minutes ahead would make this news old.
+    assert honest.news(first, 601) == "done"
+    # A mark of two minutes ago would not stand above news from before the write.
+    assert honest.news(second, 602, ago_s=10) == "done"
+    off.set_stock(second, 502)
+    assert honest.news(second, 603, ago_s=5) == "superseded"
+
+
+def _signatures_are_believed_within_the_bound(
+    off: _Client, product: dict[str, Any], off_s: int
+) -> None:
+    """By its own clock: two minutes less than the tolerance one way, two more the other way."""
+    for signed_ago_s, is_believed in (
+        (-off_s + _TOLERANCE_S - _MARGIN_S, True),
+        (-off_s + _TOLERANCE_S + _MARGIN_S, False),
+        (-off_s - _TOLERANCE_S + _MARGIN_S, True),
+        (-off_s - _TOLERANCE_S - _MARGIN_S, False),
+    ):
+        _, status = off.deliver(product, 650, signed_ago_s=signed_ago_s)
+        expected = httpx.codes.ACCEPTED if is_believed else httpx.codes.UNAUTHORIZED
+        assert status == expected, signed_ago_s
+
+
+def _limits_are_exact(shop: DrillShop) -> None:
+    """A key's requests are counted together, whichever process they come to."""
+    key = in_a_thread(_another_key(shop))
+    with _Client(shop, shop.api[0], key) as one, _Client(shop, shop.api[1], key) as other:
+        left = [client.limit_left() for _ in range(6) for client in (one, other)]
+    # The beginning of a new window, in between, may take one off the count.
+    assert left[0] - left[-1] in (10, 11)
+
+
+async def _another_key(shop: DrillShop) -> str:
+    async with migrated(settings_for(shop.home, shop.database_url)) as db:
+        key, _ = await api_keys.create(db, "clock", api_keys.SCOPES)
+    return key
+
+
+def _keys_and_cursors_fit(off: _Client, honest: _Client) -> None:
+    name = secrets.token_hex(8)
+    created, again = off.create(name, name), honest.create(name, name)
+    assert created.status_code == again.status_code == httpx.codes.CREATED
+    assert created.json()["id"] == again.json()["id"]
+    written_at = datetime.fromisoformat(created.json()["created_at"])
+    assert abs(datetime.now(UTC) - written_at) < timedelta(seconds=20)
+    for one, other in ((off, honest), (honest, off)):
+        page = one.get("/v1/products", q="product", limit="5").json()["page"]
+        more = other.get("/v1/products", q="product", limit="5", cursor=page["next_cursor"])
+        assert more.json()["data"]
+
+
+def _nobodys(shop: DrillShop, first: int) -> list[dict[str, Any]]:
+    """Two products that no load touches."""
+    return shop.rows(
+        "SELECT id, sku FROM products WHERE name LIKE 'Product %%' ORDER BY id LIMIT %s, 2",
+        [200 + first],
+    )
+
+
+def _was_off(process: Service, off_s: int) -> bool:
+    """Whether its own lines once jumped by about as much: else the drill would show nothing."""
+    stamps = [datetime.fromisoformat(line["timestamp"]) for line in process.logs()]
+    steps = [(later - earlier).total_seconds() for earlier, later in pairwise(stamps)]
+    return any(abs(step - off_s) < 30 for step in steps)
+
+
+def _told_by_leader(clocked: Clocked) -> float:
+    """By how much the leading scheduler's own report is ahead of the right time."""
+    with clocked.queue.client() as client:
+        told = orjson.loads(cast("bytes", client.get(keys.SCHEDULER_STATUS)))
+    return (datetime.fromisoformat(told["at"]) - datetime.now(UTC)).total_seconds()
