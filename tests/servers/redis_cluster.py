@@ -122,6 +122,14 @@ class PrivateRedisCluster:
             replica.ask("CLUSTER", "REPLICATE", primary.ask("CLUSTER", "MYID").decode())
         for replica in self.nodes[_PRIMARIES:]:
             self._until(partial(_Node.linked, replica))
+            # Its link is up before its primary has heard of it, and would fail over to it.
+            self._until(partial(self._is_known, replica))
+
+    def _is_known(self, replica: _Node) -> bool:
+        own = replica.ask("CLUSTER", "MYID").decode()
+        primary = self.nodes[self.nodes.index(replica) - _PRIMARIES]
+        known = primary.ask("CLUSTER", "REPLICAS", primary.ask("CLUSTER", "MYID").decode())
+        return any(own in str(one) for one in known)
 
     def node_of(self, key: str) -> int:
         """The number of the node that serves this key, as the nodes see it now."""
