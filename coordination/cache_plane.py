@@ -166,6 +166,8 @@ class CachePlane:
             CACHE_FAULTS.labels(name, "paused").inc()
             raise CacheUnavailable("the cache is being tried again")
         async with self._void_lock:
+            # Not by way of a voiding that fails: nothing was changed, and nobody was asked.
+            self._refuse_in_pause(name)
             if self._void_owed and await self.void([], [keys.GENERATION_ALL]) is None:
                 raise CacheUnavailable("a missed voiding could not be made up for")
 
@@ -175,9 +177,7 @@ class CachePlane:
         return await self._guarded(name, lambda: self._scripts[name](script_keys, list(args)))
 
     async def _guarded(self, name: str, ask: Callable[[], Awaitable[object]]) -> object:
-        if not self._cooldown.ready():
-            CACHE_FAULTS.labels(name, "paused").inc()
-            raise CacheUnavailable("the cache is being left alone for a moment")
+        self._refuse_in_pause(name)
         await self._take_turn(name)
         began_at, replaced = self._cooldown.now(), self._replaced()
         try:
@@ -195,6 +195,11 @@ class CachePlane:
             CACHE_FAULTS.labels(name, "replaced").inc()
             raise Unanswered("a server of the cache was replaced meanwhile")
         return reply
+
+    def _refuse_in_pause(self, name: str) -> None:
+        if not self._cooldown.ready():
+            CACHE_FAULTS.labels(name, "paused").inc()
+            raise CacheUnavailable("the cache is being left alone for a moment")
 
     async def _take_turn(self, name: str) -> None:
         try:

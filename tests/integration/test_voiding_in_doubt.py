@@ -1,11 +1,17 @@
-"""What voiding does when the tree, or the change itself, cannot be relied on."""
+"""What voiding does when the tree, the change itself, or the cache cannot be relied on."""
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from prometheus_client import REGISTRY
+
+from coordination import keys
 from coordination.cache import Outcome
-from coordination.errors import InvalidInput
+from coordination.cache_plane import CachePlane
+from coordination.clients import open_cache_client
+from coordination.errors import CacheUnavailable, InvalidInput
 from models import outbox
 from models.catalog.changes import everything_changed
 from models.catalog.listing import fetch_list
@@ -13,6 +19,8 @@ from models.catalog.product_writes import patch_product
 from models.catalog.query import ListQuery
 from models.resources import Resources
 from tests.catalogue import add_product
+from tests.databases import settings_for
+from tests.servers import PrivateRedis
 
 
 async def test_a_write_beside_a_rename_that_is_committed_but_not_voided(
@@ -65,3 +73,33 @@ async def test_an_outbox_row_that_cannot_be_read_voids_everything(
     }
     assert any("cannot be read" in record.message for record in caplog.records)
     assert await outbox.complete(db, claimed) == 2
+
+
+async def test_an_owed_voiding_waits_until_the_cache_is_left_alone_no_longer(
+    tmp_path: Path, fresh_cache_redis: PrivateRedis
+) -> None:
+    """Readers in a pause void nothing, so none of them counts as a voiding that failed."""
+    settings = settings_for(
+        tmp_path,
+        "sqlite:////nowhere",
+        redis_url=fresh_cache_redis.url,
+        cache_breaker_failures=1,
+        cache_breaker_pause_ms=60_000,
+    )
+    plane = CachePlane(open_cache_client(settings), settings)
+    before = _failed_voidings()
+    fresh_cache_redis.kill()
+    assert await plane.void([], [keys.GENERATION_PRODUCTS]) is None
+    for _ in range(20):
+        with pytest.raises(CacheUnavailable):
+            await plane.run("limit", ["ratelimit:{x}"], [10, 1000, 1, ""])
+    assert _failed_voidings() == before + 1
+    fresh_cache_redis.restart()
+    plane._cooldown._closed_until = 0.0  # the pause is over
+    await plane.run("limit", ["ratelimit:{x}"], [10, 1000, 1, ""])
+    assert await plane.exists(keys.GENERATION_ALL)
+    await plane.close()
+
+
+def _failed_voidings() -> float:
+    return REGISTRY.get_sample_value("cache_voidings_total", {"outcome": "failed"}) or 0.0
