@@ -8,6 +8,7 @@ from typing import Final
 from sanic import HTTPResponse
 
 from api.context import Call
+from api.prepared import PreparedResponse, entry_lines
 from coordination.cache import Fetched, Outcome
 from coordination.cache_entry import strong_etag
 from coordination.rate_limit import Verdict
@@ -24,29 +25,32 @@ __all__ = [
 
 JSON: Final = "application/json"
 _CACHE_STATUS: Final = {
-    Outcome.HIT: "hit",
-    Outcome.STALE: "hit",
-    Outcome.NEGATIVE: "hit",
-    Outcome.MISS: "fwd=miss; stored",
-    Outcome.WAIT: "fwd=miss; collapsed",
-    Outcome.BYPASS: "fwd=bypass",
-    Outcome.RESCUE: "hit",
+    Outcome.HIT: "FarmLokal; hit",
+    Outcome.STALE: "FarmLokal; hit",
+    Outcome.NEGATIVE: "FarmLokal; hit",
+    Outcome.MISS: "FarmLokal; fwd=miss; stored",
+    Outcome.WAIT: "FarmLokal; fwd=miss; collapsed",
+    Outcome.BYPASS: "FarmLokal; fwd=bypass",
+    Outcome.RESCUE: "FarmLokal; hit",
 }
+_HELD: Final = frozenset({Outcome.HIT, Outcome.STALE, Outcome.RESCUE})
 
 
 def cached_answer(call: Call, settings: Settings, fetched: Fetched) -> HTTPResponse:
     """A public read that went through the cache: 200, or 304 when the client has it."""
-    answer = fetched.answer
-    status = f"FarmLokal; {_CACHE_STATUS[fetched.outcome]}"
-    if fetched.outcome in {Outcome.HIT, Outcome.STALE, Outcome.RESCUE}:
-        status += f"; ttl={fetched.ttl_s}"
-    headers = {"etag": answer.etag, **_public(settings), "cache-status": status}
-    if fetched.outcome is Outcome.RESCUE:
-        headers["cache-status"] += "; detail=stale-if-error"
-        headers["cdn-cache-control"] = "public, max-age=0"
-    if answer.link is not None:
-        headers["link"] = f'<{answer.link}>; rel="next"'
-    return _conditional(call, answer.body, answer.etag, headers)
+    answer, outcome = fetched.answer, fetched.outcome
+    status = _CACHE_STATUS[outcome]
+    if outcome in _HELD:
+        status = f"{status}; ttl={fetched.ttl_s}"
+    cdn_max_age_s = settings.cdn_max_age_s
+    if outcome is Outcome.RESCUE:
+        status += "; detail=stale-if-error"
+        cdn_max_age_s = 0
+    lines = entry_lines(answer.etag, answer.link, settings.stale_if_error_s, cdn_max_age_s)
+    wanted = call.request.headers.get("if-none-match")
+    if wanted is not None and _lists(wanted, answer.etag):
+        return PreparedResponse(b"", 304, lines, status)
+    return PreparedResponse(answer.body, 200, lines, status)
 
 
 def public_answer(

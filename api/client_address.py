@@ -9,12 +9,22 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from functools import lru_cache
 
 from coordination.settings import Network
 
-__all__ = ["client_address", "limit_identity"]
+__all__ = ["client_address", "known_client", "limit_identity"]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@lru_cache(4096)
+def known_client(
+    peer: str, forwarded_for: str | None, trusted: tuple[Network, ...]
+) -> tuple[str, str]:
+    """The client's address, and what the limiter counts it by."""
+    address = client_address(peer, forwarded_for, trusted)
+    return address, limit_identity(address)
 
 
 def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Network]) -> str:

@@ -10,7 +10,6 @@ import re
 from dataclasses import replace
 from typing import Final
 
-from api.client_address import limit_identity
 from api.context import Call, Web
 from api.problems import HttpProblem
 from coordination.errors import DatabaseUnavailable
@@ -21,12 +20,10 @@ __all__ = ["address_limit", "failed_authentication", "identify", "require_scope"
 _BEARER: Final = re.compile(r"[Bb]earer +([A-Za-z0-9._~+/=-]{1,200})")
 
 
-def address_limit(web: Web, address: str) -> LimitRequest:
-    """The limit of a client that is not, or not yet, known by a key."""
+def address_limit(web: Web, identity: str) -> LimitRequest:
+    """The limit of a client that is not, or not yet, known by a key; see ``limit_identity``."""
     settings = web.settings
-    return LimitRequest(
-        limit_identity(address), settings.rate_limit_requests, settings.rate_limit_window_s
-    )
+    return LimitRequest(identity, settings.rate_limit_requests, settings.rate_limit_window_s)
 
 
 def failed_authentication(web: Web, call: Call) -> LimitRequest:

@@ -11,31 +11,29 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from random import getrandbits
 from typing import Any, Final
-from uuid import uuid4
 
-from prometheus_client import Counter, Histogram
 from sanic import HTTPResponse, Request
 from sanic.http.http1 import Http
 
 from api.answers import limiter_headers
-from api.client_address import client_address
+from api.client_address import known_client
 from api.context import Call, Web
 from api.credentials import address_limit, identify, require_scope
+from api.prepared import RUNS_NOTHING, PreparedResponse
 from api.problems import PROBLEM_JSON, problem_of
-from coordination.logs import request_id_bound
-from coordination.metrics import HTTP_DURATION, HTTP_IN_FLIGHT, HTTP_REQUESTS
+from coordination.counting import Count, Durations
+from coordination.logs import LineBatch, bind_request_id, unbind_request_id
+from coordination.metrics import HTTP_DURATION, HTTP_REQUESTS
 from coordination.rate_limit import RateLimitExceeded
 
 __all__ = ["Limited", "Route", "serve", "serve_fault"]
 
 _log = logging.getLogger(__name__)
+_lines: Final = LineBatch(__name__)
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-# For answers that are data: nothing in them is to be run or framed. Each further header costs the
-# hit path some 3 µs. Strict-Transport-Security is for the proxy that ends TLS to say.
-_RUNS_NOTHING: Final = "default-src 'none'; frame-ancestors 'none'"
-
 Handler = Callable[..., Awaitable[HTTPResponse]]
 
 
@@ -51,7 +49,7 @@ class Limited(Enum):
 _BY_KEY_OR_ADDRESS: Final = (Limited.BEFORE, Limited.WITH_READ)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Route:
     """One operation. ``path`` is both Sanic's pattern and, with braces, the metrics' label.
 
@@ -65,7 +63,7 @@ class Route:
     limited: Limited = Limited.BEFORE
     is_streamed: bool = False
 
-    @property
+    @cached_property
     def template(self) -> str:
         """The path with ``{name}`` for its parameters."""
         return re.sub(r"<(\w+)(?::\w+)?>", r"{\1}", self.path)
@@ -103,33 +101,41 @@ async def _observed(
     limited: Limited,
 ) -> HTTPResponse:
     started = time.perf_counter()
-    request_id = _accepted_id(request.headers.get("x-request-id"))
-    address = client_address(request.ip, _forwarded_for(request), web.settings.trusted_proxies)
-    call = Call(request, request_id, address, address_limit(web, address))
-    HTTP_IN_FLIGHT.inc()
+    headers = request.headers
+    request_id = _accepted_id(headers.get("x-request-id"))
+    address, identity = known_client(
+        request.ip,
+        _forwarded_for(request) if web.settings.trusted_proxies else None,
+        web.settings.trusted_proxies,
+    )
+    call = Call(request, request_id, address, address_limit(web, identity))
+    web.readiness.in_flight += 1
+    bound = bind_request_id(request_id)
     try:
-        with request_id_bound(request_id):
-            response = await _answered(web, call, act, limited)
-            _finish(web, call, response)
-            duration_s = time.perf_counter() - started
-            _log.info(
-                "Request completed",
-                extra={
-                    "duration_ms": round(duration_s * 1000, 3),
-                    "status_code": response.status,
-                    "method": request.method,
-                    "route": template,
-                    "path": request.path[:500],
-                    "client": address,
-                    **({"key_id": call.key.id} if call.key else {}),
-                    **call.log_extra,
-                },
-            )
+        response = await _answered(web, call, act, limited)
+        _finish(web, call, response)
     finally:
-        HTTP_IN_FLIGHT.dec()
+        web.readiness.in_flight -= 1
+        unbind_request_id(bound)
+    duration_s = time.perf_counter() - started
     method = request.method if request.method in _METHODS else "OTHER"
-    _duration(method, template).observe(duration_s)
-    _requests(method, template, response.status).inc()
+    _duration(method, template).add(duration_s)
+    _requests(method, template, response.status).add()
+    extra = call.log_extra
+    if call.key is not None:
+        extra["key_id"] = call.key.id
+    _lines.info(
+        "Request completed",
+        time.time(),
+        request_id,
+        duration_ms=round(duration_s * 1000, 3),
+        status_code=response.status,
+        method=request.method,
+        route=template,
+        path=request.path[:500],
+        client=address,
+        **extra,
+    )
     return response
 
 
@@ -179,12 +185,17 @@ def _problem(call: Call, error: Exception) -> HTTPResponse:
 
 
 def _finish(web: Web, call: Call, response: HTTPResponse) -> None:
+    if isinstance(response, PreparedResponse):
+        response.request_id, response.verdict = call.request_id, call.verdict
+        if web.readiness.draining and isinstance(call.request.stream, Http):
+            call.request.stream.keep_alive = False
+        return
     headers = response.headers
     headers["x-request-id"] = call.request_id
     headers["x-content-type-options"] = "nosniff"
     headers["cross-origin-resource-policy"] = "same-origin"
     # Pages have a policy of their own.
-    headers.setdefault("content-security-policy", _RUNS_NOTHING)
+    headers.setdefault("content-security-policy", RUNS_NOTHING)
     if call.verdict is not None:
         headers.update(limiter_headers(call.verdict))
     if web.readiness.draining and isinstance(call.request.stream, Http):
@@ -200,17 +211,17 @@ def _forwarded_for(request: Request) -> str | None:
 
 def _accepted_id(given: str | None) -> str:
     """The client's request id if it is harmless, else a new one."""
-    return given if given and _REQUEST_ID.fullmatch(given) else str(uuid4())
+    return given if given and _REQUEST_ID.fullmatch(given) else f"{getrandbits(128):032x}"
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 @lru_cache(512)
-def _duration(method: str, template: str) -> Histogram:
-    return HTTP_DURATION.labels(method, template)
+def _duration(method: str, template: str) -> Durations:
+    return Durations(HTTP_DURATION, method, template)
 
 
 @lru_cache(4096)
-def _requests(method: str, template: str, status: int) -> Counter:
-    return HTTP_REQUESTS.labels(method, template, str(status))
+def _requests(method: str, template: str, status: int) -> Count:
+    return Count(HTTP_REQUESTS, method, template, str(status))

@@ -34,6 +34,7 @@ class Readiness:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.draining = False
+        self.in_flight = 0
         self._clock = clock
         self._was_complete = False
         self._checks: dict[str, bool] = {}

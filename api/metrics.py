@@ -17,8 +17,10 @@ from tortoise.exceptions import OperationalError
 
 from api.context import Call, Web
 from coordination import keys
+from coordination.counting import flush_counts
 from coordination.errors import DatabaseUnavailable, QueryTooExpensive
 from coordination.jobs import ALL_JOBS
+from coordination.metrics import HTTP_IN_FLIGHT
 from models.webhooks import ledger
 
 __all__ = ["metrics"]
@@ -37,6 +39,8 @@ class _Now(Collector):
 async def metrics(web: Web, call: Call) -> HTTPResponse:
     """Prometheus text. What cannot be read just now is left out, never guessed."""
     web.resources.observe_pools()
+    HTTP_IN_FLIGHT.set(web.readiness.in_flight)
+    flush_counts()
     read = await asyncio.gather(_queues(web), _outbox(web), _webhooks(web))
     registry = CollectorRegistry()
     registry.register(_Now([family for families in read for family in families]))

@@ -23,7 +23,9 @@ from api.imports.places import Places
 from api.openapi.pages import load_pages
 from api.webhooks.penalty_box import PenaltyBox
 from coordination.clients import open_lock_client
+from coordination.counting import flush_counts
 from coordination.jobs import open_broker
+from coordination.metrics import HTTP_IN_FLIGHT
 from coordination.sealing import Sealer
 from coordination.settings import Settings
 from coordination.watchdog import Watchdog
@@ -37,7 +39,7 @@ from models.webhooks.intake import Intake
 __all__ = ["close_web", "open_web", "run"]
 
 _log = logging.getLogger(__name__)
-_OBSERVED_EVERY_S = 2.0
+_OBSERVED_EVERY_S = 0.25
 # A connection that looks idle may have a request on its way; its answer will say "close".
 _LAST_REQUESTS_S = 0.25
 
@@ -70,6 +72,7 @@ async def close_web(web: Web) -> None:
     await web.partners.close()
     await web.resources.close()
     await web.queue.aclose()
+    flush_counts()
 
 
 async def run(settings: Settings) -> None:
@@ -100,6 +103,7 @@ async def _observe(web: Web) -> None:
     # A scrape reaches one process only, and must find the figures of all.
     while True:
         web.resources.observe_pools()
+        HTTP_IN_FLIGHT.set(web.readiness.in_flight)
         await asyncio.sleep(_OBSERVED_EVERY_S)
 
 

@@ -14,16 +14,19 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import replace
+from functools import cache
+from random import getrandbits
 from typing import TypeVar, cast
 
-from coordination.cache_entry import Answer, decode, encode
+from coordination.cache_entry import Answer, Entry, decode, encode
 from coordination.cache_look import Look, LookState, look
 from coordination.cache_plane import CachePlane, Unanswered, fresh_token
 from coordination.cache_read import Fetched, Lifetime, Outcome, ReadPlan
+from coordination.counting import Count
 from coordination.errors import CacheUnavailable, Unavailable
-from coordination.metrics import CACHE_FILLS, CACHE_READS, RATE_LIMIT_DECISIONS
-from coordination.rate_limit import LimitRequest, RateLimitExceeded, Verdict
+from coordination.metrics import CACHE_FILLS, CACHE_READS
+from coordination.near import NearAnswers
+from coordination.rate_limit import UNCHECKED, LimitRequest, RateLimitExceeded, Verdict
 
 __all__ = ["AnswerCache", "Fetched", "Fill", "Lifetime", "Outcome", "ReadPlan"]
 
@@ -40,6 +43,7 @@ class AnswerCache:
         self.plane = plane
         self._settings = plane.settings
         self._jitter = jitter
+        self._near = NearAnswers(self._settings.near_cache_bytes)
         self._fills: dict[str, asyncio.Task[Answer]] = {}
         self._follows: dict[str, asyncio.Task[Fetched]] = {}
         self._returns: dict[str, asyncio.Task[bool]] = {}
@@ -50,17 +54,24 @@ class AnswerCache:
         ``fill`` starts after the generations were read. Raises ``RateLimitExceeded``, and
         whatever ``fill`` raises, unless an expired entry can take its place.
         """
+        near = self._near.get(plan.entry)
         try:
-            read = await self._read(plan, limit)
+            read = await self._read(plan, limit, known=near[0] if near else "")
         except CacheUnavailable:
             if limit is not None:
                 limit.note.decided = True
-                RATE_LIMIT_DECISIONS.labels("unchecked").inc()
+                UNCHECKED.add()
             return self._count(plan, await self._bypass(fill, None))
         if read.state is LookState.LIMITED and read.verdict is not None:
             raise RateLimitExceeded(read.verdict)
         if read.state is LookState.SERVED:
-            return self._count(plan, self._served(read))
+            if near is not None and not read.raw:
+                return self._count(plan, _served(read, near[1]))
+            entry = decode(read.raw)
+            self._near.keep(plan.entry, read.token, entry)
+            return self._count(plan, _served(read, entry))
+        if near is not None:
+            self._near.drop(plan.entry)
         if read.raw:
             return self._count(plan, await self._renewed(plan, read, fill))
         if read.state is LookState.FILLING:
@@ -81,26 +92,24 @@ class AnswerCache:
         return await self._fill_and_store(plan, read, fill) is not None
 
     async def _read(
-        self, plan: ReadPlan, limit: LimitRequest | None, warm_lease_ms: int | None = None
+        self,
+        plan: ReadPlan,
+        limit: LimitRequest | None,
+        warm_lease_ms: int | None = None,
+        known: str = "",
     ) -> Look:
         if warm_lease_ms is None:
             warm_lease_ms = self._settings.cache_warm_lease_ms
-        token = fresh_token()
+        # For uniqueness alone, and on the path of every read.
+        token = f"{getrandbits(64):016x}"
         try:
-            return await look(self.plane, plan, limit, token=token, warm_lease_ms=warm_lease_ms)
+            return await look(
+                self.plane, plan, limit, token=token, warm_lease_ms=warm_lease_ms, known=known
+            )
         except (Unanswered, asyncio.CancelledError):
             # We may hold the lease all the same, and nobody would fill under it.
             self._started(self._returns, token, self._store(plan, token, b"", 0))
             raise
-
-    def _served(self, read: Look) -> Fetched:
-        entry = decode(read.raw)
-        ttl_s = (entry.fresh_until_ms - read.now_ms) // 1000
-        if not entry.answer.found:
-            outcome = Outcome.NEGATIVE
-        else:
-            outcome = Outcome.HIT if ttl_s >= 0 else Outcome.STALE
-        return Fetched(entry.answer, outcome, ttl_s, read.verdict, read.stamp[:25], warm=read.warm)
 
     def _filled(self, plan: ReadPlan, read: Look, answer: Answer, outcome: Outcome) -> Fetched:
         return Fetched(answer, outcome, int(plan.lifetime.soft_s), read.verdict, read.stamp[:25])
@@ -118,8 +127,8 @@ class AnswerCache:
             async with asyncio.timeout(self._settings.cache_stale_wait_ms / 1000):
                 return await missing(plan, read, fill)
         except (TimeoutError, Unavailable):
-            rescued = self._served(read)
-            return replace(rescued, outcome=Outcome.RESCUE) if rescued.answer.found else rescued
+            rescued = _served(read, decode(read.raw))
+            return rescued._replace(outcome=Outcome.RESCUE) if rescued.answer.found else rescued
 
     async def _fill(self, plan: ReadPlan, read: Look, fill: Fill) -> Answer:
         """Fill in a task of its own: a client that leaves does not stop it for the others."""
@@ -197,7 +206,7 @@ class AnswerCache:
             fetched = await asyncio.shield(self._following(plan, read, fill))
         except (TimeoutError, CacheUnavailable):
             return await self._bypass(fill, read.verdict)
-        return replace(fetched, verdict=read.verdict)
+        return fetched._replace(verdict=read.verdict)
 
     def _following(self, plan: ReadPlan, read: Look, fill: Fill) -> asyncio.Task[Fetched]:
         """One look-out per lease for all who wait here: a herd must not poll as a herd.
@@ -222,11 +231,26 @@ class AnswerCache:
             delay_s = min(delay_s * 2, 0.05)
             read = await self._read(plan, None)
         if read.state is LookState.SERVED:
-            return replace(self._served(read), warm=False)  # many get it, and it is young
+            # Many get it, and it is young.
+            return _served(read, decode(read.raw))._replace(warm=False)
         # The holder of the lease failed or died, and it passed to us.
         return self._filled(plan, read, await self._fill(plan, read, fill), Outcome.WAIT)
 
     @staticmethod
     def _count(plan: ReadPlan, fetched: Fetched) -> Fetched:
-        CACHE_READS.labels(plan.kind, fetched.outcome.value).inc()
+        _reads(plan.kind, fetched.outcome).add()
         return fetched
+
+
+def _served(read: Look, entry: Entry) -> Fetched:
+    ttl_s = (entry.fresh_until_ms - read.now_ms) // 1000
+    if not entry.answer.found:
+        outcome = Outcome.NEGATIVE
+    else:
+        outcome = Outcome.HIT if ttl_s >= 0 else Outcome.STALE
+    return Fetched(entry.answer, outcome, ttl_s, read.verdict, read.stamp[:25], warm=read.warm)
+
+
+@cache
+def _reads(kind: str, outcome: Outcome) -> Count:
+    return Count(CACHE_READS, kind, outcome.value)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import cast
+from typing import NamedTuple, cast
 
 from coordination import keys
 from coordination.cache_plane import CachePlane
@@ -23,8 +22,10 @@ class LookState(IntEnum):
     WAITING = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+_STATES = tuple(LookState)
+
+
+class Look(NamedTuple):
     """``raw``: the entry; for one who fills or waits, what may be served if the filling fails.
 
     ``token``: under which the entry is filled. ``settled_ms``: for one who fills, how long ago
@@ -48,6 +49,7 @@ async def look(
     *,
     token: str,
     warm_lease_ms: int,
+    known: str = "",
 ) -> Look:
     """Look, and take the lease under ``token`` where there is nothing to serve.
 
@@ -73,6 +75,7 @@ async def look(
             settings.cache_fill_lease_ms,
             warm_lease_ms,
             len(plan.generations),
+            known,
         ],
     )
     allowed, previous, current, now_ms, state, stamp, held, raw, warm, settled_ms = cast(
@@ -82,6 +85,4 @@ async def look(
     if limit is not None:
         verdict = verdict_of(limit, bool(allowed), previous, current, now_ms)
         limit.note.decided, limit.note.verdict = True, verdict
-    return Look(
-        LookState(state), verdict, now_ms, stamp, held.decode(), raw, bool(warm), settled_ms
-    )
+    return Look(_STATES[state], verdict, now_ms, stamp, held.decode(), raw, bool(warm), settled_ms)

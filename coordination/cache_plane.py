@@ -18,14 +18,15 @@ import redis.asyncio as aioredis
 from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
 
 from coordination import keys
-from coordination.clients import connections_in_use, replacements
+from coordination.clients import connections_in_use, open_cache_pipeline, replacements
 from coordination.cluster_scripts import cluster_scripts
 from coordination.cooldown import Cooldown
 from coordination.errors import CacheUnavailable
 from coordination.metrics import CACHE_FAULTS, CACHE_VOIDINGS, REDIS_POOL_USED
 from coordination.patience import Patience
+from coordination.pipelining import PipeliningClient
 from coordination.redis_cluster import ClusterClient
-from coordination.scripts import ScriptRunner, script
+from coordination.scripts import ScriptRunner, pipelined, script
 from coordination.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -54,9 +55,8 @@ class CachePlane:
     def __init__(self, client: aioredis.Redis, settings: Settings) -> None:
         self.client = client
         self.settings = settings
-        self._scripts: dict[str, ScriptRunner] = {name: script(client, name) for name in _SCRIPTS}
-        if isinstance(client, ClusterClient):
-            self._scripts |= cluster_scripts(client)
+        self._quick = open_cache_pipeline(settings)
+        self._scripts = _runners(client, self._quick)
         self._replaced = replacements(client)
         self._cooldown = Cooldown(
             settings.cache_breaker_failures, settings.cache_breaker_pause_ms / 1000
@@ -72,6 +72,8 @@ class CachePlane:
 
     async def close(self) -> None:
         """Drop all connections."""
+        if self._quick is not None:
+            await self._quick.aclose()
         await self.client.aclose()
 
     def observe_pool(self) -> None:
@@ -174,7 +176,18 @@ class CachePlane:
     async def _run(
         self, name: str, script_keys: list[str], args: Sequence[bytes | str | int]
     ) -> object:
-        return await self._guarded(name, lambda: self._scripts[name](script_keys, list(args)))
+        runner = self._scripts[name]
+        if self._quick is None:
+            return await self._guarded(name, lambda: runner(script_keys, list(args)))
+        # It needs no turn, because its connection carries all at once, and keeps its own deadline.
+        self._refuse_in_pause(name)
+        began_at = self._cooldown.now()
+        try:
+            reply = await runner(script_keys, list(args))
+        except (RedisError, OSError) as error:
+            raise self._fault(name, error, began_at) from error
+        self._cooldown.succeeded()
+        return reply
 
     async def _guarded(self, name: str, ask: Callable[[], Awaitable[object]]) -> object:
         self._refuse_in_pause(name)
@@ -229,3 +242,12 @@ class CachePlane:
             self._missed += 1
             _log.warning("Cache left alone for a moment", extra={"reason": reason})
         return Unanswered("the cache did not answer")
+
+
+def _runners(client: aioredis.Redis, quick: PipeliningClient | None) -> dict[str, ScriptRunner]:
+    if quick is not None:
+        return {name: pipelined(quick, name) for name in _SCRIPTS}
+    runners = {name: script(client, name) for name in _SCRIPTS}
+    if isinstance(client, ClusterClient):
+        runners |= cluster_scripts(client)
+    return runners

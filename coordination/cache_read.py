@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from coordination.cache_entry import Answer
 from coordination.rate_limit import Verdict
@@ -48,8 +49,7 @@ class ReadPlan:
     watched: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(NamedTuple):
     """An answer, where it came from, and what the limiter said on the same round trip.
 
     ``generation``: the value of ``cache:gen:all`` it was read under, or ``None`` without a cache.

@@ -29,6 +29,7 @@ __all__ = [
     "connections_in_use",
     "open_breaker_client",
     "open_cache_client",
+    "open_cache_pipeline",
     "open_lock_client",
     "open_operator_client",
     "open_token_client",
@@ -93,6 +94,15 @@ def open_cache_client(settings: Settings) -> aioredis.Redis:
         name="cache",
         backstop=20,
     )
+
+
+def open_cache_pipeline(settings: Settings) -> PipeliningClient | None:
+    """The cache's scripts on one server; ``None`` where it is a cluster or behind sentinels."""
+    url = settings.effective_cache_redis_url
+    if parse_redis_url(url).topology is not Topology.SINGLE:
+        return None
+    timeout_s = settings.cache_timeout_ms / 1000
+    return PipeliningClient(url, timeout_s=timeout_s, name="cache")
 
 
 def open_lock_client(settings: Settings) -> aioredis.Redis:

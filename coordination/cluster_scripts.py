@@ -72,7 +72,7 @@ class _Forms:
         generation is missing.
         """
         limiter, entry, *generations = keys
-        limit, window_ms, cost, now, token, new_ttl_ms, lease_ms, warm_lease_ms, stamping = args
+        limit, window_ms, cost, now, token, new_ttl_ms, lease_ms, warm_lease_ms, stamping, _ = args
         stamped, watched = generations[: int(stamping)], generations[int(stamping) :]
         first, *found = await self._flush(
             [

@@ -15,14 +15,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Final, NamedTuple, cast
 
 from coordination import keys
 from coordination.cache_plane import CachePlane
+from coordination.counting import Count
 from coordination.errors import CacheUnavailable, ClientFault
 from coordination.metrics import RATE_LIMIT_DECISIONS
 
 __all__ = ["LimitNote", "LimitRequest", "RateLimitExceeded", "RateLimiter", "Verdict", "verdict_of"]
+
+_ALLOWED: Final = Count(RATE_LIMIT_DECISIONS, "allowed")
+_REJECTED: Final = Count(RATE_LIMIT_DECISIONS, "rejected")
+UNCHECKED: Final = Count(RATE_LIMIT_DECISIONS, "unchecked")
+"""Decisions that could not be made, because the cache was away."""
 
 
 @dataclass(slots=True)
@@ -33,7 +39,7 @@ class LimitNote:
     verdict: Verdict | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class LimitRequest:
     """Whom to count, against what. ``cost`` 0 only looks; ``policy`` names it to the client."""
 
@@ -45,8 +51,7 @@ class LimitRequest:
     note: LimitNote = field(default_factory=LimitNote, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A decision and what the client is told about it."""
 
     allowed: bool
@@ -73,7 +78,7 @@ def verdict_of(
     request: LimitRequest, allowed: bool, previous: int, current: int, now_ms: int
 ) -> Verdict:
     """Turn a script's counts into a verdict. Counts are those after this request, if counted."""
-    RATE_LIMIT_DECISIONS.labels("allowed" if allowed else "rejected").inc()
+    (_ALLOWED if allowed else _REJECTED).add()
     window_ms = request.window_s * 1000
     left_ms = window_ms - now_ms % window_ms
     weighted = previous * left_ms / window_ms + current
@@ -142,7 +147,7 @@ class RateLimiter:
                 [request.limit, window_ms, request.cost, now],
             )
         except CacheUnavailable:
-            RATE_LIMIT_DECISIONS.labels("unchecked").inc()
+            UNCHECKED.add()
             return None
         return cast("list[object]", reply)
 

@@ -124,6 +124,8 @@ class Settings(BaseSettings):
     """How long a reader of an expired entry waits for the database before getting that entry."""
     cache_tombstone_ttl_s: Seconds = 10
     cache_warm_lease_ms: Millis = 5_000
+    near_cache_bytes: Annotated[int, Field(ge=0)] = 33_554_432
+    """Of answers that a process keeps ready; none is sent before the cache has confirmed it."""
 
     # Rate limit
     rate_limit_requests: Annotated[int, Field(ge=1)] = 1_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from functools import lru_cache
 from typing import Final
 
 from sanic import HTTPResponse
@@ -14,7 +15,6 @@ from api.context import Call, Web
 from api.endpoint import Limited, Route
 from api.idempotent import Reply, Store, idempotent
 from api.parameters import Parameters, boolean, integer, one_of, path_uuid, text
-from coordination.settings import Settings
 from models.catalog import listing, product_writes, products
 from models.catalog.category_slugs import fetch_list_by_id
 from models.catalog.money import exponent_of
@@ -40,7 +40,7 @@ _DEFAULT_ORDER: Final = {
 
 async def list_products(web: Web, call: Call) -> HTTPResponse:
     """A page of products, filtered and sorted."""
-    query = read_query(call.request.query_string, web.settings)
+    query = _known_query(call.request.query_string, web.settings.market_currency)
     if query.category is not None and query.category.isdigit():
         category_id = int(query.category)
         fetched = await fetch_list_by_id(web.resources, query, category_id, call.limit)
@@ -53,7 +53,8 @@ async def list_products(web: Web, call: Call) -> HTTPResponse:
 async def get_product(web: Web, call: Call, product_id: str) -> HTTPResponse:
     """One product."""
     wanted = path_uuid("product_id", product_id)
-    Parameters(call.request.query_string, []).check()
+    if call.request.query_string:
+        Parameters(call.request.query_string, []).check()
     fetched = await products.fetch_product(web.resources, wanted, call.limit)
     call.saw(fetched)
     if not fetched.answer.found:
@@ -101,10 +102,15 @@ async def delete_product(web: Web, call: Call, product_id: str) -> HTTPResponse:
     return HTTPResponse(None, 204, {"cache-control": "no-store"})
 
 
-def read_query(query_string: str, settings: Settings) -> ListQuery:
+@lru_cache(8192)
+def _known_query(query_string: str, currency: str) -> ListQuery:
+    return read_query(query_string, currency)
+
+
+def read_query(query_string: str, currency: str) -> ListQuery:
     """The list query in its canonical form. Raises ``InvalidInput`` naming every fault."""
     given = Parameters(query_string, LIST_PARAMETERS)
-    exponent = exponent_of(settings.market_currency)
+    exponent = exponent_of(currency)
     q = given.read("q", _words)
     min_price = given.read("min_price", _amount)
     max_price = given.read("max_price", _amount)

@@ -11,7 +11,6 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
 
 from coordination.rate_limit import Verdict
 
@@ -45,4 +44,4 @@ class PenaltyBox:
         if left_s <= 0:
             del self._inside[identity]
             return None
-        return replace(verdict, retry_after_s=math.ceil(left_s))
+        return verdict._replace(retry_after_s=math.ceil(left_s))

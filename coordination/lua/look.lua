@@ -7,6 +7,6 @@
 local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local state, token, entry, warm, voided_ms = look(
-  KEYS[1], ARGV[1], now_ms, ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]))
+  KEYS[1], ARGV[1], now_ms, ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), '')
 local settled_ms = voided_ms > 0 and math.max(0, now_ms - voided_ms) or -1
 return { now_ms, state, token, entry, warm, settled_ms }

@@ -6,7 +6,8 @@
 --       those that are only watched.
 -- ARGV: 1 limit (0: unlimited), 2 window ms, 3 cost, 4 now ms or '', 5 fresh opaque token (16 bytes),
 --       6 ttl ms of a generation that no stored entry has recorded yet, 7 fill lease ms,
---       8 warm lease ms (0: never take it), 9 how many generations make the stamp.
+--       8 warm lease ms (0: never take it), 9 how many generations make the stamp,
+--       10 token of an entry that the caller has, or ''.
 -- Returns {allowed, previous, current, now ms, state, stamp, token, entry, warm, settled ms}:
 --   state 0 limited, else as entry.lua says; settled ms, for state 2: how long ago anything named
 --   here was last voided, 0 where something is missing. O(1) plus the entry's length.
@@ -31,7 +32,7 @@ end
 local stamp = stamps[1] .. stamps[2]
 
 local state, token, entry, warm, youngest_ms = look(
-  KEYS[2], stamp, now_ms, ARGV[5], tonumber(ARGV[7]), tonumber(ARGV[8]))
+  KEYS[2], stamp, now_ms, ARGV[5], tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[10])
 local settled_ms = 0
 if state == 2 then
   -- A generation begins with its time in microseconds.

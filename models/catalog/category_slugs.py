@@ -47,4 +47,4 @@ async def fetch_list_by_id(
     if current == slug:
         return fetched
     again = await listing.fetch_list(resources, replace(query, category=current), None)
-    return replace(again, verdict=fetched.verdict)
+    return again._replace(verdict=fetched.verdict)

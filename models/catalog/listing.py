@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -31,16 +31,22 @@ __all__ = ["category_slug", "fetch_list", "fill_list", "first_page", "plan_for"]
 
 def plan_for(settings: Settings, query: ListQuery) -> ReadPlan:
     """Where this query's page is cached, and which generations void it."""
+    return _plan(
+        query,
+        settings.cache_list_soft_ttl_s,
+        settings.cache_list_ttl_s,
+        settings.cache_negative_ttl_s,
+    )
+
+
+@lru_cache(8192)
+def _plan(query: ListQuery, soft_s: int, hard_s: int, negative_s: int) -> ReadPlan:
     led = keys.generation_category(query.category) if query.category else keys.GENERATION_PRODUCTS
     return ReadPlan(
         kind="list",
         entry=keys.product_list(query.canonical()),
         generations=(keys.GENERATION_ALL, led),
-        lifetime=Lifetime(
-            soft_s=settings.cache_list_soft_ttl_s,
-            hard_s=settings.cache_list_ttl_s,
-            negative_s=settings.cache_negative_ttl_s,
-        ),
+        lifetime=Lifetime(soft_s=soft_s, hard_s=hard_s, negative_s=negative_s),
     )
 
 

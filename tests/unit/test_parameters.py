@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from api.catalog.products import LIST_PARAMETERS, read_query
 from api.parameters import Parameters, boolean, integer, one_of, text
 from coordination.errors import InvalidInput
-from coordination.settings import Settings
 from models.catalog.query import ListQuery, Order, Sort
 
 
@@ -81,7 +80,7 @@ def test_refuses(reader: Callable[[str], object], values: list[str]) -> None:
 
 
 def test_a_list_query_without_parameters_is_the_default_one() -> None:
-    assert read_query("", Settings()) == ListQuery()
+    assert read_query("", "USD") == ListQuery()
 
 
 @pytest.mark.parametrize(
@@ -95,7 +94,7 @@ def test_a_list_query_without_parameters_is_the_default_one() -> None:
     ],
 )
 def test_default_order(query: str, sort: Sort, order: Order) -> None:
-    read = read_query(query, Settings())
+    read = read_query(query, "USD")
     assert (read.sort, read.order) == (sort, order)
 
 
@@ -109,7 +108,7 @@ def test_default_order(query: str, sort: Sort, order: Order) -> None:
     ],
 )
 def test_equal_questions_are_one_query(one: str, other: str) -> None:
-    assert read_query(one, Settings()).canonical() == read_query(other, Settings()).canonical()
+    assert read_query(one, "USD").canonical() == read_query(other, "USD").canonical()
 
 
 @pytest.mark.parametrize(
@@ -125,6 +124,5 @@ def test_equal_questions_are_one_query(one: str, other: str) -> None:
 def test_bounds_that_the_currency_cannot_express_are_rounded_inwards(
     bound: str, currency: str, lowest: int, highest: int
 ) -> None:
-    settings = Settings(market_currency=currency)
-    assert read_query(f"min_price={bound}", settings).min_price == lowest
-    assert read_query(f"max_price={bound}", settings).max_price == highest
+    assert read_query(f"min_price={bound}", currency).min_price == lowest
+    assert read_query(f"max_price={bound}", currency).max_price == highest

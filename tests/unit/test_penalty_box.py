@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from api.webhooks.penalty_box import PenaltyBox
 from coordination.rate_limit import Verdict
 
@@ -33,7 +31,7 @@ def test_an_address_waits_as_long_as_the_limiter_said() -> None:
     assert box.verdict_on("a") == _VERDICT
     assert box.verdict_on("b") is None
     clock.now += 7.5
-    assert box.verdict_on("a") == replace(_VERDICT, retry_after_s=3)
+    assert box.verdict_on("a") == _VERDICT._replace(retry_after_s=3)
     clock.now += 2.5
     assert box.verdict_on("a") is None
     clock.now -= 5
