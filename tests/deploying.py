@@ -88,7 +88,13 @@ class Deploys:
 
     def running(self) -> dict[str, str]:
         """Each colour that runs, and the directory of its release."""
-        return {colour: status.release for colour, status in self._statuses().items()}
+        return {colour: status.release for colour, status in self.statuses().items()}
+
+    def statuses(self) -> dict[Colour, Status]:
+        """Of who runs now: a number in a file that was left behind may be another process's."""
+        found = places(load_settings(farmlokal_home=self._home))
+        statuses = {colour: place.read() for colour, place in found.items()}
+        return {colour: status for colour, status in statuses.items() if status}
 
     def jobs_done(self, worker: str) -> Counter[str]:
         """How many of which job this worker's log says it has done."""
@@ -108,7 +114,7 @@ class Deploys:
 
     def _hold(self) -> None:
         """They outlive their command on purpose, but never this session."""
-        alive = {status.pid for status in self._statuses().values()}
+        alive = {status.pid for status in self.statuses().values()}
         for pid in alive - self._held:
             session_leash().hold(pid)
         for pid in self._held - alive:
@@ -120,14 +126,8 @@ class Deploys:
         self._hold()
         for pid in self._held:
             end_tree(pid)
-        eventually(lambda: not self._statuses())
+        eventually(lambda: not self.statuses())
         self._hold()
-
-    def _statuses(self) -> dict[Colour, Status]:
-        """Of who runs now: a number in a file that was left behind may be another process's."""
-        found = places(load_settings(farmlokal_home=self._home))
-        statuses = {colour: place.read() for colour, place in found.items()}
-        return {colour: status for colour, status in statuses.items() if status}
 
 
 @contextmanager

@@ -82,15 +82,16 @@ class Place:
         """Be the one that runs this colour. Gives what a killed holder left. Raises ``Busy``."""
         with _locked(self._lock, f"{self.colour} is running already"):
             left = self._said()
-            self.forget()
+            self._status.unlink(missing_ok=True)
             try:
                 yield left
             finally:
-                self.forget()
+                self._status.unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Drop what a killed holder left, so that the next one is a new one."""
-        self._status.unlink(missing_ok=True)
+        """Drop what a killed holder left: who comes next does not replace it. Raises ``Busy``."""
+        with self.held():
+            pass
 
     def write(self, status: Status) -> None:
         """For whoever holds it: replace what it says of itself."""
@@ -169,7 +170,7 @@ def only_release(settings: Settings, release: str) -> Iterator[None]:
             status = place.read()
             if place.is_running and (status is None or status.release != release):
                 other = status.release if status else "unknown"
-                raise Conflict(f"{colour} runs another release ({other}), not {release}.")
+                raise Conflict(f"{colour} runs another release ({other}): it may need what goes.")
         yield
 
 

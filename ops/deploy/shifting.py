@@ -43,8 +43,10 @@ class ColourView:
     @property
     def is_in_use(self) -> bool:
         """Whether it serves, or was told to and is down for the moment."""
-        is_admitted = any(slot.admission is Admission.READY for slot in self.slots)
-        return self.serves or (self.is_running and is_admitted)
+        used = self.status.slots if self.status else ()
+        return self.serves or any(
+            slot.admission is Admission.READY and slot.name in used for slot in self.slots
+        )
 
     @property
     def was_serving(self) -> bool:

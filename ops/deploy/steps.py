@@ -71,16 +71,10 @@ class Deployment:
             views = self.views()
             colour = colour or _to_start(views)
             view = views[colour]
-            _require_own_release(view)
-            if view.serves and view.is_running:
+            _refuse_to_start(view, views[colour.other])
+            if view.serves:
                 self._announce("serves", f"{colour} serves already", colour=colour)
                 return colour
-            if view.serves:
-                raise Conflict(f"{colour} serves, but was not started by `farmlokal deploy`.")
-            if view.is_running and view.was_serving:
-                raise Conflict(
-                    f"{colour} still runs what served before. First: farmlokal deploy finish"
-                )
             if migrating:
                 self._migrate()
             if not view.is_running:
@@ -88,7 +82,7 @@ class Deployment:
             try:
                 ready = pass_gate(self._places[colour], self._proxy.slots, self._deploying)
             except GateClosed as error:
-                if view.is_in_use and view.is_running:
+                if view.is_in_use:
                     raise
                 last_words = self._places[colour].last_words()
                 self._stop(colour)
@@ -223,14 +217,19 @@ def _to_start(views: Mapping[Colour, ColourView]) -> Colour:
     return serving[0].other if serving else Colour.BLUE
 
 
-def _require_own_release(view: ColourView) -> None:
+def _refuse_to_start(view: ColourView, other: ColourView) -> None:
+    if view.serves and not view.is_running:
+        raise Conflict(f"{view.colour} serves, but was not started by `farmlokal deploy`.")
+    if view.is_running and view.was_serving and not view.serves:
+        raise Conflict(
+            f"{view.colour} still runs what served before. First: farmlokal deploy finish"
+        )
     if view.status is None or view.status.release == own_release():
         return
-    other = view.colour.other
-    raise Conflict(
-        f"{view.colour} runs another release ({view.status.release}). First: farmlokal deploy "
-        + (f"start {other}" if view.is_in_use else f"finish, or instead: deploy start {other}")
-    )
+    # Else it would be said to be ready, and the release that the operator means would not be.
+    is_idle = other.is_in_use and not view.is_in_use
+    way = "First: farmlokal deploy finish" if is_idle else f"farmlokal deploy start {other.colour}"
+    raise Conflict(f"{view.colour} runs another release ({view.status.release}). {way}")
 
 
 def _by_age(views: Mapping[Colour, ColourView]) -> list[Colour]:

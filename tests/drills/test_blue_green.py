@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from coordination import keys
+from ops.deploy.colour import Colour, Status
 from tests.deploying import REPOSITORY, Deploys, deploys
 from tests.drilling.judging import judge
 from tests.drilling.load import MixedLoad
@@ -110,13 +111,14 @@ def test_the_next_release_is_deployed_with_its_migrations_under_load(
         assert deployment.serving() == {"green"}
         done_before = deployment.jobs_done("blue-worker")
         load.hold(drill.hold_s)
-        deployment.run("deploy", "rollback")
-        assert deployment.serving() == {"blue"}
-        load.hold(1.0)
-        deployment.run("deploy", "shift", release=following)
-        side_by_side = deployment.jobs_done("blue-worker") - done_before
-
-        events = deployment.run("deploy", "finish", release=following)
+        with _restarted(deployment, Colour.BLUE) as blue:
+            assert "blue-scheduler" not in (*blue().ready, *blue().waiting)
+            deployment.run("deploy", "rollback")
+            assert deployment.serving() == {"blue"}
+            eventually(lambda: "blue-scheduler" in blue().ready, deadline_s=30)
+            deployment.run("deploy", "shift", release=following)
+            side_by_side = deployment.jobs_done("blue-worker") - done_before
+            events = deployment.run("deploy", "finish", release=following)
         assert events[-1]["waiting"] == [CONTRACTING]
         assert deployment.running() == {"green": str(following)}
         (contracted,) = deployment.run("migrate", "--contract", release=following)
@@ -156,6 +158,26 @@ def _is_killed_half_way(deployment: Deploys, load: MixedLoad) -> None:
         shifting.close()
     load.hold(1.0)
     assert deployment.serving() == {"blue", "green"}
+
+
+@contextmanager
+def _restarted(deployment: Deploys, colour: Colour) -> Iterator[Callable[[], Status]]:
+    """What keeps the colour running is killed, and started again as a service manager would."""
+
+    def status() -> Status:
+        return deployment.statuses()[colour]
+
+    os.kill(status().pid, signal.SIGKILL)
+    eventually(lambda: colour not in deployment.statuses())
+    restarted = deployment.launch("deploy", "run", colour)
+    try:
+        eventually(
+            lambda: colour in deployment.statuses() and status().ready and not status().waiting,
+            deadline_s=60,
+        )
+        yield status
+    finally:
+        restarted.close()
 
 
 def _new_jobs_are_done_once(empty_shop: DrillShop) -> None:

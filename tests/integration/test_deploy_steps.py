@@ -15,13 +15,14 @@ import pytest
 
 from coordination.errors import Conflict
 from coordination.settings import Settings, load_settings
-from ops.deploy.colour import Busy, Colour, Status, only_command, places, refuse_two_colours
+from ops.deploy.colour import Busy, Colour, Status, only_command, only_release, places
 from ops.deploy.gate import GateClosed
 from ops.deploy.proxy import Admission, ProxyUnreachable
-from ops.deploy.running import STAND_BY, STAND_DOWN
+from ops.deploy.running import STAND_BY, STAND_DOWN, own_release
 from ops.deploy.settings import DeploySettings
 from ops.deploy.shifting import NotShifted
 from ops.deploy.steps import Deployment
+from tests.polling import eventually
 from tests.servers import PrivateHAProxy
 from tests.upstream import Upstream
 
@@ -50,11 +51,18 @@ class Stage:
         self.deployment = Deployment(self.settings, self.deploying, self._announce)
         self.held = ExitStack()
 
-    def run(self, colour: Colour, *, waiting: tuple[str, ...] = (), started_at: float = 0) -> None:
+    def run(
+        self,
+        colour: Colour,
+        *,
+        waiting: tuple[str, ...] = (),
+        started_at: float = 0,
+        release: str = "/another",
+    ) -> None:
         """Be the process that keeps this colour running."""
         place = places(self.settings)[colour]
         self.held.enter_context(place.held())
-        place.write(Status(0, "here", started_at, [f"{colour}1"], [], list(waiting), 0))
+        place.write(Status(0, release, started_at, [f"{colour}1"], [], list(waiting), 0))
 
     def admissions(self) -> tuple[Admission, Admission]:
         return self.haproxy.slot("blue1").admission, self.haproxy.slot("green1").admission
@@ -69,7 +77,7 @@ def orders() -> Iterator[list[int]]:
     came: list[int] = []
     before = {
         number: signal.signal(number, lambda number, _: came.append(number))
-        for number in (STAND_BY, STAND_DOWN)
+        for number in (STAND_BY, STAND_DOWN, signal.SIGTERM)
     }
     yield came
     for number, handler in before.items():
@@ -94,6 +102,39 @@ def test_processes_of_others_are_never_parked(stage: Stage) -> None:
     """Starting a colour begins with parking it: done to what serves, that would be an outage."""
     with pytest.raises(Conflict, match="not started by"):
         stage.deployment.start(Colour.BLUE, migrating=False)
+    assert stage.admissions() == ("ready", "maint")
+
+
+def test_a_colour_that_runs_another_release_is_not_called_started(stage: Stage) -> None:
+    """A start that was killed, or never shifted to, left it; the next release is not that one."""
+    stage.run(Colour.BLUE)
+    with pytest.raises(Conflict, match=r"another release .*deploy start green"):
+        stage.deployment.start(Colour.BLUE, migrating=False)
+    stage.run(Colour.GREEN)
+    with pytest.raises(Conflict, match=r"another release .*deploy finish"):
+        stage.deployment.start(None, migrating=False)
+    assert stage.said == []
+
+
+def test_a_colour_of_this_release_that_runs_already_is_only_waited_for(stage: Stage) -> None:
+    """A killed start left it, or a service manager runs it."""
+    stage.run(Colour.BLUE)
+    stage.run(Colour.GREEN, release=own_release())
+    assert stage.deployment.start(None, migrating=False) is Colour.GREEN
+    assert [text.partition(" (")[0] for text in stage.said] == ["green is ready"]
+
+
+def test_what_is_in_use_but_down_is_never_stopped(stage: Stage, orders: list[int]) -> None:
+    """Its database may be away: then nobody serves, and it is still the one that will."""
+    stage.run(Colour.BLUE, release=own_release())
+    for path in ("/health/ready", "/health/ready?strict=1"):
+        stage.blue.statuses[path] = 503
+    eventually(lambda: not stage.haproxy.serving())
+    with pytest.raises(GateClosed, match="503"):
+        stage.deployment.start(Colour.BLUE, migrating=False)
+    assert orders == []
+    stage.run(Colour.GREEN, release=own_release())
+    assert stage.deployment.start(None, migrating=False) is Colour.GREEN
     assert stage.admissions() == ("ready", "maint")
 
 
@@ -177,12 +218,31 @@ def test_nothing_is_finished_while_both_serve(stage: Stage) -> None:
         stage.deployment.finish()
 
 
-def test_nothing_is_contracted_while_both_colours_run(stage: Stage) -> None:
-    stage.run(Colour.BLUE)
-    refuse_two_colours(stage.settings)
-    stage.run(Colour.GREEN)
-    with pytest.raises(Conflict, match="finish"):
-        refuse_two_colours(stage.settings)
+def test_nothing_is_contracted_while_another_release_runs(stage: Stage) -> None:
+    """Nor is one started meanwhile. It may be the only one left: the new one was rolled back."""
+    stage.run(Colour.GREEN, release="/new")
+    with only_release(stage.settings, "/new"), pytest.raises(Busy, match="under way"):
+        stage.deployment.start(Colour.BLUE, migrating=False)
+    with pytest.raises(Conflict, match="/new"), only_release(stage.settings, "/newer"):
+        pass
+    stage.run(Colour.BLUE, release="/old")
+    with pytest.raises(Conflict, match="/old"), only_release(stage.settings, "/new"):
+        pass
+
+
+def test_who_replaces_a_killed_holder_learns_what_it_said(stage: Stage) -> None:
+    """Its age, above all: else the kept colour would become the newer one, and no way back."""
+    place = places(stage.settings)[Colour.GREEN]
+    said = Status(1, "/here", 5.0, ["green1"], ["green-web"], [], 0)
+    place.write(said)
+    assert place.read() is None
+    with place.held() as left:
+        assert left == said
+        assert place.read() is None
+    place.write(said)
+    place.forget()
+    with place.held() as left:
+        assert left is None
 
 
 def test_two_commands_do_not_meet(stage: Stage) -> None:
