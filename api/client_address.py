@@ -10,19 +10,30 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Final
 
 from coordination.settings import Network
 
 __all__ = ["client_address", "known_client", "limit_identity"]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_REMEMBERED_LENGTH: Final = 500
 
 
-@lru_cache(4096)
 def known_client(
     peer: str, forwarded_for: str | None, trusted: tuple[Network, ...]
 ) -> tuple[str, str]:
     """The client's address, and what the limiter counts it by."""
+    # Clients write the header too: thousands of long ones would be a lot to remember.
+    is_short = forwarded_for is None or len(forwarded_for) <= _REMEMBERED_LENGTH
+    found = _known_client if is_short else _known_client.__wrapped__
+    return found(peer, forwarded_for, trusted)
+
+
+@lru_cache(4096)
+def _known_client(
+    peer: str, forwarded_for: str | None, trusted: tuple[Network, ...]
+) -> tuple[str, str]:
     address = client_address(peer, forwarded_for, trusted)
     return address, limit_identity(address)
 

@@ -25,14 +25,22 @@ _SAME_FOR_ALL: Final = (
     "cross-origin-resource-policy: same-origin\r\n"
     f"content-security-policy: {RUNS_NOTHING}"
 )
+_REMEMBERED_LENGTH: Final = 500
 
 
-@lru_cache(8192)
 def entry_lines(etag: str, link: str | None, stale_if_error_s: int, cdn_max_age_s: int) -> bytes:
     """The lines that are the same whenever this entry is sent.
 
     Clients ask each time; shared caches are steered apart (RFC 9213).
     """
+    # A link repeats the client's search: thousands of long ones would be a lot to remember.
+    is_short = link is None or len(link) <= _REMEMBERED_LENGTH
+    made = _known_lines if is_short else _known_lines.__wrapped__
+    return made(etag, link, stale_if_error_s, cdn_max_age_s)
+
+
+@lru_cache(8192)
+def _known_lines(etag: str, link: str | None, stale_if_error_s: int, cdn_max_age_s: int) -> bytes:
     lines = [
         f"etag: {etag}",
         f"cache-control: public, max-age=0, stale-if-error={stale_if_error_s}",
@@ -71,7 +79,7 @@ class PreparedResponse(HTTPResponse):
         verdict = self.verdict
         if verdict is not None:
             name = verdict.policy
-            more = (
+            more += (
                 f'\r\nratelimit-policy: "{name}";q={verdict.limit};w={verdict.window_s}'
                 f'\r\nratelimit: "{name}";r={verdict.remaining};t={verdict.reset_s}'
             )

@@ -67,12 +67,14 @@ async def open_web(settings: Settings) -> Web:
 
 async def close_web(web: Web) -> None:
     """Close what ``open_web`` opened. May be called twice."""
-    await web.watch.close()
-    await web.intake.close()
-    await web.partners.close()
-    await web.resources.close()
-    await web.queue.aclose()
-    flush_counts()
+    try:
+        await web.watch.close()
+        await web.intake.close()
+        await web.partners.close()
+        await web.resources.close()
+        await web.queue.aclose()
+    finally:
+        flush_counts()
 
 
 async def run(settings: Settings) -> None:

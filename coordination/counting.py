@@ -28,19 +28,27 @@ class Waits(Protocol):
 class _Waiting:
     """What holds something back, and the timer that ends the wait."""
 
+    __slots__ = ("_those", "_timer", "loop")
+
     def __init__(self) -> None:
         self._those: list[Waits] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Whose timer is set."""
 
     def add(self, one: Waits) -> None:
-        self._those.append(one)
         loop = asyncio.get_running_loop()
+        self._those.append(one)
         # A timer of a loop that was closed never comes.
-        if len(self._those) == 1 or self._loop is not loop:
-            self._loop = loop
-            loop.call_later(FLUSH_WITHIN_S, self.flush)
+        if self.loop is not loop:
+            self.loop = loop
+            self._timer = loop.call_later(FLUSH_WITHIN_S, self.flush)
 
     def flush(self) -> None:
+        if self._timer is not None:
+            # Or whoever flushes in between would leave one timer more, and each goes on for ever.
+            self._timer.cancel()
+        self._timer = self.loop = None
         those, self._those = self._those, []
         for one in those:
             one.flush()
@@ -63,8 +71,8 @@ class Count:
         self._waiting = 0
 
     def add(self) -> None:
-        """One more."""
-        if not self._waiting:
+        """One more. To be called by what an event loop runs."""
+        if not self._waiting or _waiting.loop is not asyncio.get_running_loop():
             hold_back(self)
         self._waiting += 1
 
@@ -88,8 +96,8 @@ class Durations:
         self._sum_s = 0.0
 
     def add(self, duration_s: float) -> None:
-        """One more."""
-        if not self._waiting:
+        """One more. To be called by what an event loop runs."""
+        if not self._waiting or _waiting.loop is not asyncio.get_running_loop():
             hold_back(self)
         self._waiting += 1
         self._counts[bisect_left(self._bounds, duration_s)] += 1

@@ -6,6 +6,7 @@ callers put what helps into ``extra``.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from datetime import UTC, datetime
+from select import PIPE_BUF
 from typing import Final
 
 import orjson
@@ -72,7 +74,7 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = repr(record.exc_info[1])
             line["stack"] = "".join(traceback.format_exception(record.exc_info[1]))
-        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        return _encoded(line).decode()
 
 
 class LineBatch:
@@ -102,7 +104,7 @@ class LineBatch:
         if not self._lines:
             hold_back(self)
         self._lines.append(
-            orjson.dumps(
+            _encoded(
                 {
                     "level": "info",
                     "timestamp": f"{self._clock}.{int((created - second) * 1000):03}Z",
@@ -112,17 +114,43 @@ class LineBatch:
                     "pid": _pid,
                     "logger": self._logger.name,
                     **more,
-                },
-                default=str,
-                option=orjson.OPT_APPEND_NEWLINE,
+                }
             )
         )
 
     def flush(self) -> None:
-        """Write what waits, in one piece."""
+        """Write what waits. Like ``logging``, it raises nothing when that cannot be done."""
         lines, self._lines = self._lines, []
-        sys.stdout.write(b"".join(lines).decode())
-        sys.stdout.flush()
+        try:
+            for piece in _pieces(lines):
+                sys.stdout.write(piece.decode())
+                sys.stdout.flush()
+        except (OSError, ValueError):  # gone, or it cannot encode them
+            self._logger.exception("Lines were not written", extra={"lines": len(lines)})
+
+
+def _encoded(line: dict[str, object]) -> bytes:
+    try:
+        return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        # Half a character, of a client's that is no UTF-8, or a number of more than 64 bits.
+        text = json.dumps(line, default=str, ensure_ascii=False, skipkeys=True)
+        return text.encode(errors="replace")
+
+
+def _pieces(lines: list[bytes]) -> Iterator[bytes]:
+    """Lines put together, as many as a pipe takes at once.
+
+    Of more than that, another process that writes to the same pipe may come in between.
+    """
+    piece = b""
+    for line in lines:
+        if piece and len(piece) + len(line) >= PIPE_BUF:
+            yield piece
+            piece = b""
+        piece += line + b"\n"
+    if piece:
+        yield piece
 
 
 _process: str | None = None

@@ -13,7 +13,7 @@ from coordination.cache_entry import Entry
 
 __all__ = ["NearAnswers"]
 
-# Beside its body: the objects that hold it.
+# Beside its body and its link: the objects that hold them.
 _OVERHEAD_BYTES = 600
 
 
@@ -49,4 +49,4 @@ class NearAnswers:
 
 
 def _size_of(entry: Entry) -> int:
-    return len(entry.answer.body) + _OVERHEAD_BYTES
+    return len(entry.answer.body) + len(entry.answer.link or "") + _OVERHEAD_BYTES

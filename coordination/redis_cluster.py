@@ -105,10 +105,8 @@ class ClusterClient(aioredis.Redis):
         if not self._map.primaries:
             await self._learn_first()
         addresses = [self._owner(args) for args in commands]
-        sent = [
-            self._pipe(address).execute(*args)
-            for address, args in zip(addresses, commands, strict=True)
-        ]
+        pipes = [self._pipe(address) for address in addresses]
+        sent = [pipe.execute(*args) for pipe, args in zip(pipes, commands, strict=True)]
         try:
             replies = await asyncio.gather(*sent, return_exceptions=True)
         except asyncio.CancelledError:
@@ -203,6 +201,8 @@ class ClusterClient(aioredis.Redis):
         return node
 
     def _pipe(self, address: Address) -> PipeliningClient:
+        if self._closed:
+            raise Disconnected("the client is closed")
         pipe = self._pipes.get(address)
         if pipe is None:
             pipe = self._pipes[address] = self._open_pipe(address)
@@ -255,11 +255,13 @@ class ClusterClient(aioredis.Redis):
         if before.primaries and self._map.primaries - before.primaries:
             self.replaced += 1
             _log.warning("A cluster has another primary than before")
-        self._drop(set(self._nodes) - set(self._map.servers) - set(self._seeds))
+        known = {*self._map.servers, *self._seeds}
+        self._drop({*self._nodes, *self._pipes} - known)
 
     def _drop(self, gone: Iterable[Address]) -> None:
         for address in gone:
-            self._leave(asyncio.create_task(self._nodes.pop(address).aclose()))
+            if address in self._nodes:
+                self._leave(asyncio.create_task(self._nodes.pop(address).aclose()))
             if address in self._pipes:
                 self._leave(asyncio.create_task(self._pipes.pop(address).aclose()))
 

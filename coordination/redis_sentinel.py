@@ -99,14 +99,32 @@ class _Pool(SentinelConnectionPool, aioredis.BlockingConnectionPool):
     """Waits for a free connection, as the pools of the other clients do; counts new primaries."""
 
     replaced = 0
+    _left = 0
+    """How many of the replaced ones have no connection of ours any more."""
+    _primary: Address | None = None
 
-    async def get_master_address(self) -> Address:
-        before = self.master_address
-        address: Address = await super().get_master_address()  # type: ignore[no-untyped-call]
-        if before not in {None, address}:
+    @property
+    def master_address(self) -> Address | None:
+        """Where the primary was last found, once it was."""
+        return self._primary
+
+    @master_address.setter
+    def master_address(self, address: Address | None) -> None:
+        # Counted before anything is sent there: what redis-py does next takes a moment, in which
+        # another command may arrive there, or the caller's deadline may end it.
+        if address is None:
+            return  # redis-py begins anew after a fork; what was met before still counts
+        if self._primary not in {None, address}:
             self.replaced += 1
             _log.warning("The primary was replaced", extra={"service": self.service_name})
+        self._primary = address
+
+    async def get_master_address(self) -> Address:
+        address: Address = await super().get_master_address()  # type: ignore[no-untyped-call]
+        replaced = self.replaced
+        if self._left != replaced:
             await self.disconnect()  # what is under way there may be lost
+            self._left = replaced
         return address
 
 

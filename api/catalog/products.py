@@ -30,6 +30,7 @@ LIST_PARAMETERS: Final = (
 )  # fmt: skip
 _SLUG_OR_ID: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _DECIMAL: Final = re.compile(r"\d{1,13}(?:\.\d{1,6})?", re.ASCII)
+_REMEMBERED_LENGTH: Final = 500
 _DEFAULT_ORDER: Final = {
     Sort.CREATED_AT: Order.DESC,
     Sort.PRICE: Order.ASC,
@@ -40,7 +41,10 @@ _DEFAULT_ORDER: Final = {
 
 async def list_products(web: Web, call: Call) -> HTTPResponse:
     """A page of products, filtered and sorted."""
-    query = _known_query(call.request.query_string, web.settings.market_currency)
+    given = call.request.query_string
+    # Thousands of long ones would be a lot to remember.
+    read = _known_query if len(given) <= _REMEMBERED_LENGTH else read_query
+    query = read(given, web.settings.market_currency)
     if query.category is not None and query.category.isdigit():
         category_id = int(query.category)
         fetched = await fetch_list_by_id(web.resources, query, category_id, call.limit)

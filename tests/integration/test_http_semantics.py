@@ -66,6 +66,7 @@ def test_head_says_what_get_says_without_the_body(
     changing = {"x-request-id", "ratelimit", "cache-status"}
     got, head = client.get(path), client.head(path)
     assert (head.status_code, head.content) == (200, b"")
+    assert got.headers["content-type"] == "application/json"
     for name in (set(got.headers) | set(head.headers)) - changing:
         assert head.headers[name] == got.headers[name], name
 

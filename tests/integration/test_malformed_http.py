@@ -99,6 +99,14 @@ def test_the_body_is_too_large(api: RunningApi, rest: bytes) -> None:
     refused(api, sent, expected=413, kind="content-too-large")
 
 
+def test_a_method_of_bytes_that_are_no_text(api: RunningApi) -> None:
+    """It is logged like any other."""
+    sent = b"G\xffT /v1/products HTTP/1.1\r\n" + HOST + b"\r\n"
+    refused(api, sent, expected=405, kind="method-not-allowed")
+    api.process.wait_for_log(lambda line: line.get("method") == "G?T")
+    assert api.process.stray_lines() == []
+
+
 def test_an_unknown_expectation(api: RunningApi) -> None:
     sent = POST + b"Expect: miracles\r\nContent-Length: 2\r\n\r\n{}"
     refused(api, sent, expected=417, kind="expectation-failed")

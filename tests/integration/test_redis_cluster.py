@@ -20,6 +20,7 @@ from coordination.cache_entry import Answer, answer_of
 from coordination.clients import open_lock_client, ping, replacements
 from coordination.jobs import SWEEP, Sweep, message, open_broker
 from coordination.rate_limit import LimitRequest
+from coordination.redis_cluster import ClusterClient
 from tests.caching import LIFETIME, PLAN, Source, cache_process
 from tests.databases import settings_for
 from tests.polling import eventually_async
@@ -222,6 +223,28 @@ async def test_one_node_away_takes_only_its_own_keys_along(
 
         await eventually_async(all_there, deadline_s=10, retry_on=Disconnected)
         await client.aclose()
+
+
+async def test_a_client_that_was_closed_opens_no_connection(
+    tmp_path: Path, cluster: PrivateRedisCluster
+) -> None:
+    """What was left running must not reach for a node that nobody asked before."""
+    client = open_lock_client(settings_for(tmp_path, "sqlite:////nowhere", redis_url=cluster.url))
+    assert isinstance(client, ClusterClient)
+    await client.flush([("GET", "a")])
+    await client.aclose()
+    for name in "abcdefgh":
+        with pytest.raises(Disconnected):
+            await client.flush([("GET", name)])
+
+    def connected() -> list[str]:
+        found = []
+        for node in cluster.nodes:
+            with node.client() as looking:
+                found += [row["name"] for row in looking.client_list()]
+        return [name for name in found if name == "farmlokal-locks"]
+
+    await eventually_async(lambda: not connected(), deadline_s=5)
 
 
 async def test_a_cluster_that_is_away_stops_no_start(tmp_path: Path) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
+import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from coordination.counting import FLUSH_WITHIN_S, Count, Durations, flush_counts
@@ -27,6 +31,45 @@ async def test_counts_arrive_by_themselves_and_again_after_that() -> None:
     flush_counts()
     flush_counts()
     assert counted() == 7
+
+
+def test_what_a_loop_left_behind_is_handed_over_by_the_next() -> None:
+    registry = CollectorRegistry()
+    count = Count(Counter("things", "Things.", registry=registry))
+
+    async def add() -> None:
+        count.add()
+
+    async def add_and_wait() -> None:
+        count.add()
+        await eventually_async(
+            lambda: registry.get_sample_value("things_total") == 2, deadline_s=20 * FLUSH_WITHIN_S
+        )
+
+    for work in (add, add_and_wait):
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(work())
+        loop.close()
+
+
+async def test_who_flushes_in_between_leaves_no_timer_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each would set another one when it is due: with every scrape the batches became smaller."""
+    loop = asyncio.get_running_loop()
+    call_later, timers = loop.call_later, list[asyncio.TimerHandle]()
+
+    def noted(*arguments: Any) -> asyncio.TimerHandle:
+        timers.append(call_later(*arguments))
+        return timers[-1]
+
+    flush_counts()
+    monkeypatch.setattr(loop, "call_later", noted)
+    count = Count(Counter("things", "Things.", registry=CollectorRegistry()))
+    for _ in range(3):
+        count.add()
+        flush_counts()
+    assert [timer.cancelled() for timer in timers] == [True, True, True]
 
 
 async def test_durations_fall_into_the_buckets_that_prometheus_would_choose() -> None:

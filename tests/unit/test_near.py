@@ -41,3 +41,9 @@ def test_what_is_larger_than_all_bytes_is_not_kept() -> None:
     nothing = NearAnswers(most_bytes=0)
     nothing.keep("a", "token", _entry())
     assert nothing.get("a") is None
+
+
+def test_a_link_counts_like_a_body() -> None:
+    near = NearAnswers(most_bytes=1_000)
+    near.keep("a", "token", Entry(answer_of(b"", link="/" * 500), fresh_until_ms=0))
+    assert near.get("a") is None
