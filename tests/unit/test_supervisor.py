@@ -126,8 +126,9 @@ def test_a_second_request_does_not_wait(watched: Watched) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells of a parent's death")
 def test_processes_end_when_their_supervisor_is_killed() -> None:
     code = (
-        "import sys, time; from ops.child import Child, Program;"
-        f"child = Child(Program('web', (sys.executable, '-c', {SLEEP!r})), print);"
+        "import sys, time; from functools import partial; from ops.child import Child, Program;"
+        "say = partial(print, flush=True);"
+        f"child = Child(Program('web', (sys.executable, '-c', {SLEEP!r})), say);"
         "print(child.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
