@@ -10,9 +10,10 @@ import asyncio
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from http import HTTPStatus
 
-from tests.ports import LOOPBACK
+from tests.connections import Connections
+from tests.herd import request
 
 __all__ = ["Latencies", "percentile", "steady_load"]
 
@@ -31,14 +32,14 @@ async def steady_load(
     """Send (kind, path) after (kind, path); every answer must be 200."""
     loop = asyncio.get_running_loop()
     latencies: Latencies = defaultdict(list)
-    connections = _Connections(port)
+    connections = Connections()
 
     async def send(kind: str, path: str, due: float) -> None:
         async with asyncio.timeout(_ANSWER_WITHIN_S):
-            status = await connections.get(path)
+            reply = await connections.ask(port, request(path, {}), repeatable=False)
         # From the moment it was due, not from the moment it was sent.
         latencies[kind].append((loop.time() - due) * 1000)
-        assert status == b"200", f"{path}: {status!r}"
+        assert reply.status == HTTPStatus.OK, f"{path}: {reply.status}"
 
     began_at = loop.time()
     try:
@@ -48,38 +49,8 @@ async def steady_load(
                 await asyncio.sleep(max(0.0, due - loop.time()))
                 group.create_task(send(*next(requests), due))
     finally:
-        await connections.close()
+        connections.close()
     return dict(latencies)
-
-
-class _Connections:
-    """Kept alive, as many as there ever were requests under way at once."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-        self._all: list[asyncio.StreamWriter] = []
-
-    async def get(self, path: str) -> bytes:
-        """Ask for ``path`` and read the whole answer; returns its status."""
-        if self._idle:
-            incoming, outgoing = self._idle.pop()
-        else:
-            incoming, outgoing = await asyncio.open_connection(LOOPBACK, self._port)
-            self._all.append(outgoing)
-        outgoing.write(f"GET {path} HTTP/1.1\r\nHost: {LOOPBACK}\r\n\r\n".encode())
-        head = (await incoming.readuntil(b"\r\n\r\n")).lower()
-        _, _, after = head.partition(b"\r\ncontent-length:")
-        await incoming.readexactly(int(after.partition(b"\r\n")[0]))
-        self._idle.append((incoming, outgoing))
-        return head.split(b" ", 2)[1]
-
-    async def close(self) -> None:
-        for outgoing in self._all:
-            outgoing.close()
-        for outgoing in self._all:
-            with suppress(OSError):
-                await outgoing.wait_closed()
 
 
 def percentile(values: Sequence[float], share: float) -> float:

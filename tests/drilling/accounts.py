@@ -15,7 +15,7 @@ from uuid import UUID
 
 import orjson
 
-__all__ = ["Acknowledged", "Delivery", "Item", "OlderRead", "older_reads"]
+__all__ = ["Acknowledged", "Delivery", "Item", "OlderRead", "older_reads", "shown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +85,18 @@ class OlderRead:
     """How long before the question the newer one had been acknowledged."""
 
 
-def older_reads(
-    items: dict[str, Item], kind: str, asked_at: float, body: bytes
-) -> Iterable[OlderRead]:
-    """What an answer, a product or a list of them, shows that was outdated when it was asked."""
+def shown(body: bytes) -> list[dict[str, Any]]:
+    """The products in an answer, which is one of them or a list."""
     document = orjson.loads(body)
-    shown: list[dict[str, Any]] = document.get("data", [document])
-    for product in shown:
+    products: list[dict[str, Any]] = document.get("data", [document])
+    return products
+
+
+def older_reads(
+    items: dict[str, Item], kind: str, asked_at: float, products: Iterable[dict[str, Any]]
+) -> Iterable[OlderRead]:
+    """Which of the products in an answer were shown as outdated when it was asked for."""
+    for product in products:
         item = items.get(product["id"])
         newer = item and item.newer_than(product["version"])
         if item and newer and newer.at < asked_at:

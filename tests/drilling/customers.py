@@ -1,9 +1,9 @@
 """What the load's customers and its partner do, one request at a time, and the account they keep.
 
-Readers check every product they are shown against what had been acknowledged when they asked. Each
-product has at most one writer at a time, and each value is written once. The partner repeats a
-delivery under the same id until it is accepted, as a real one does; it never takes a refusal of the
-signature for a fault.
+Readers check every product they are shown against what had been acknowledged when they asked; an
+answer that does not show what was asked for is none. Each product has at most one writer at a time,
+and each value is written once. The partner repeats a delivery under the same id until it is
+accepted, as a real one does; it never takes a refusal of the signature for a fault.
 """
 
 from __future__ import annotations
@@ -11,25 +11,23 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-import time
 from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
 
-from api.signatures import sign
-from models.webhooks.schemes import Scheme
-from tests.drilling.accounts import Acknowledged, Delivery, Item, OlderRead, older_reads
-from tests.drilling.connections import Connections, NoAnswer, Reply
+from tests.connections import Connections, NoAnswer, Reply
+from tests.drilling.accounts import Acknowledged, Delivery, Item, OlderRead, older_reads, shown
+from tests.drilling.samples import Kind
 from tests.drilling.shop import CATEGORIES, PARTNER, DrillShop
 from tests.ports import LOOPBACK
+from tests.webhook_senders import Sender
 
-__all__ = ["Customers", "Done", "Kind", "Wrote"]
+__all__ = ["Customers", "Done", "Wrote"]
 
-Kind = Literal["list", "product", "miss", "write", "read_back", "webhook"]
 _OWNED: Final = 40  # products of the writers, and as many of the partner
 _SHOWN: Final = 120  # products that are read one by one, those first
 _LISTS: Final = (
@@ -37,6 +35,7 @@ _LISTS: Final = (
     "/v1/products?sort=price&order=asc",
     *(f"/v1/products?category={slug}" for slug in CATEGORIES),
 )
+_OF_ONE: Final[tuple[Kind, ...]] = ("product", "read_back")
 _OK: Final = 200
 _NO_REPLY: Final = Reply(0, {}, b"")
 _REPEAT_AFTER_S: Final = 0.5
@@ -79,6 +78,7 @@ class Customers:
         self._shown = [str(item.id) for item in items[:_SHOWN]]
         self._own = {str(item.id): item for item in self.written}
         self._shop = shop
+        self._partner = Sender(PARTNER, secret=shop.secret)
         self._now = now
         self._patience_s = patience_s
         self._rng = random.Random(seed)
@@ -119,6 +119,11 @@ class Customers:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
 
+    @property
+    def repeated(self) -> int:
+        """How many reads were sent again because the server had closed a kept connection."""
+        return self._connections.repeated
+
     def close(self) -> None:
         """Drop the connections."""
         self._connections.close()
@@ -126,8 +131,12 @@ class Customers:
     async def _read(self, kind: Kind, path: str, port: int) -> Done:
         asked_at = self._now()
         reply = await self._ask(port, "GET", path, repeatable=True)
-        if reply.status == _OK:
-            self.older_reads += older_reads(self._own, kind, asked_at, reply.body)
+        if reply.status != _OK:
+            return _done(reply)
+        products = shown(reply.body)
+        if not products or (kind in _OF_ONE and not path.endswith(products[0]["id"])):
+            return _done(_NO_REPLY)
+        self.older_reads += older_reads(self._own, kind, asked_at, products)
         return _done(reply)
 
     async def _write(self) -> Done:
@@ -180,16 +189,8 @@ class Customers:
 
     async def _post(self, delivery: Delivery) -> Reply:
         body = delivery.body(self._shop.farm)
-        signed = sign(
-            Scheme.STANDARD,
-            self._shop.secret,
-            body,
-            event_id=delivery.event_id,
-            now_s=int(time.time()),
-        )
-        headers = {"content-type": "application/json", **signed}
-        path = f"/v1/webhooks/{PARTNER}"
-        reply = await self._ask(self._port(), "POST", path, headers, body)
+        headers = self._partner.headers(body, delivery.event_id)
+        reply = await self._ask(self._port(), "POST", self._partner.path, headers, body)
         delivery.accepted = delivery.accepted or reply.status in _ACCEPTED
         return reply
 

@@ -11,13 +11,14 @@ import asyncio
 import math
 import threading
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from time import monotonic
 from types import TracebackType
 from typing import Final, Self
 
+from tests.connections import port_of
 from tests.drilling.accounts import Delivery, Item, OlderRead
-from tests.drilling.connections import port_of
-from tests.drilling.customers import Customers, Kind, Wrote
+from tests.drilling.customers import Customers, Wrote
+from tests.drilling.samples import Kind, Sample, well_after_s
 from tests.drilling.shop import DrillShop
 from tests.polling import eventually
 from tests.steady_load import percentile
@@ -31,28 +32,6 @@ _ROUND: Final[tuple[Kind, ...]] = (
     "list", "product", "write", "list", "product", "webhook", "list", "miss", "product", "list",
 )  # fmt: skip
 _STOP_WITHIN_S: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One request. Times in seconds of ``MixedLoad.now()``."""
-
-    kind: Kind
-    due_at: float
-    latency_ms: float
-    status: int
-    """0: no answer, or no whole one, within the load's patience."""
-    cache_status: str
-    retry_after: str
-
-    @property
-    def failed(self) -> bool:
-        """Anything but a 2xx: the load asks only for what must succeed, and never too much."""
-        return not 200 <= self.status < 300
-
-    @property
-    def ended_at(self) -> float:
-        return self.due_at + self.latency_ms / 1000
 
 
 class MixedLoad:
@@ -79,8 +58,8 @@ class MixedLoad:
         self._samples: list[Sample] = []
         self._under_way: dict[int, float] = {}
         self._stopping = threading.Event()
-        self._loop = asyncio.new_event_loop()
-        self._began_at = self._loop.time()
+        self._began_at = monotonic()
+        self._next_due_at = 0.0
         self._fault: BaseException | None = None
         self._customers = Customers(shop, self.now, answer_within_s, seed)
         self.targets = tuple(targets) or shop.urls
@@ -113,7 +92,7 @@ class MixedLoad:
 
     def now(self) -> float:
         """Seconds since it was made."""
-        return self._loop.time() - self._began_at
+        return monotonic() - self._began_at
 
     def samples(
         self, since: float = 0.0, until: float | None = None, kinds: Collection[Kind] = ()
@@ -124,7 +103,7 @@ class MixedLoad:
         """
         end = self.now() if until is None else until
         eventually(
-            lambda: self.now() >= end and min(tuple(self._under_way.values()), default=end) >= end,
+            lambda: self._sent_until() >= end,
             deadline_s=max(0.0, end - self.now()) + 2 * self._patience_s,
         )
         chosen = (
@@ -147,32 +126,28 @@ class MixedLoad:
     def recovered_after_s(
         self, moment: float, *, slow_ms: float = math.inf, kinds: Collection[Kind] = ()
     ) -> float:
-        """How long after this moment service was well again.
+        """How long after this moment, for good, none failed and one in a hundred was slower.
 
-        Well: from then on no request failed, and of a hundred at most one was slower than this.
+        Raises ``AssertionError`` where that did not come.
         """
-        samples = self.samples(moment, kinds=kinds)
-        slow, well_from = 0, len(samples)
-        for place in range(len(samples) - 1, -1, -1):
-            sample = samples[place]
-            slow += sample.latency_ms > slow_ms
-            if sample.failed:
-                break
-            if slow <= max(1, (len(samples) - place) // 100):
-                well_from = place
-        if well_from == len(samples):
-            return self.now() - moment
-        return samples[well_from].due_at - moment if well_from else 0.0
+        return well_after_s(self.samples(moment, kinds=kinds), moment, slow_ms)
+
+    @property
+    def repeated(self) -> int:
+        """How many reads were sent again because a server had closed a kept connection on them."""
+        return self._customers.repeated
 
     def older_reads(self, *, beyond_s: float = 0.0) -> list[OlderRead]:
         """Answers with less than had been acknowledged longer than this before they were asked."""
         return [read for read in self._customers.older_reads if read.behind_s > beyond_s]
 
     def hold(self, for_s: float) -> float:
-        """Let it go on for so long; returns ``now()`` at the end. Raises when it broke."""
+        """Let it go on for so long; returns ``now()`` at the end. Raises when it does not."""
         end = self.now() + for_s
-        eventually(lambda: self.now() >= end or self._fault, deadline_s=for_s + 5, interval_s=0.01)
+        eventually(lambda: self.now() >= end or self._over, deadline_s=for_s + 5, interval_s=0.01)
         self._raise_fault()
+        if self._over and not self._stopping.is_set():
+            raise AssertionError(f"the load ended by itself, {self._most_s} s after its begin")
         return self.now()
 
     def stop(self) -> None:
@@ -195,31 +170,43 @@ class MixedLoad:
     ) -> None:
         self.stop()
 
+    @property
+    def _over(self) -> bool:
+        """Whether it sends nothing more, for whatever reason."""
+        return math.isinf(self._next_due_at)
+
+    def _sent_until(self) -> float:
+        """All that was due before this moment has been sent, and has ended."""
+        # In this order: what is sent between the two looks is then under way.
+        due_at = min(self._next_due_at, self.now())
+        return min((due_at, *self._under_way.values()))
+
     def _raise_fault(self) -> None:
         if self._fault is not None:
             raise AssertionError("the load itself broke") from self._fault
 
     def _work(self) -> None:
         try:
-            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-                runner.run(self._send_all())
+            asyncio.run(self._send_all())
         except BaseException as error:
             self._fault = error
+        finally:
+            self._next_due_at = math.inf
 
     async def _send_all(self) -> None:
         began_at, number = self.now(), 0
         try:
             async with asyncio.TaskGroup() as group:
-                while not self._stopping.is_set():
+                while not self._stopping.is_set() and self.now() < self._most_s:
                     due_at = began_at + number / self._per_s
-                    if due_at > self._most_s:
-                        break
+                    self._next_due_at = due_at
                     await asyncio.sleep(max(0.0, due_at - self.now()))
                     kind = _ROUND[number % len(_ROUND)]
                     # Before its turn on the loop: whoever asks now must wait for it.
                     self._under_way[number] = due_at
                     group.create_task(self._send(group, number, kind, due_at))
                     number += 1
+                self._next_due_at = math.inf
             await self._customers.last_repeats()
         finally:
             self._customers.close()

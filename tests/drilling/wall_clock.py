@@ -9,10 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-__all__ = ["NOTICED_WITHIN_S", "WallClock"]
+__all__ = ["WallClock"]
 
-NOTICED_WITHIN_S: Final = 1.5
-"""How long a process may take until it sees its new time: the library looks once a second."""
 _REPOSITORY: Final = Path(__file__).resolve().parents[2]
 # libfaketime 0.9.10 passes a negative time to the kernel when Python 3.11 or newer sleeps
 # (github.com/wolfcw/libfaketime/issues/426); it can go with Debian's next release of it.
@@ -42,12 +40,18 @@ class WallClock:
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            # Its work-around for old C libraries ends timed waits at once: Python's threads would
+            # take the interpreter from each other without a pause.
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",
             "NO_FAKE_STAT": "1",
         }
         self.put_off(0)
 
     def put_off(self, seconds: int) -> None:
-        """Let it run so far ahead of the right time, or behind it; 0 puts it right."""
+        """Let it run so far ahead of the right time, or behind it; 0 puts it right.
+
+        The process notices within a second or so.
+        """
         draft = self._file.with_suffix(".new")
         draft.write_text(f"{seconds:+d}\n")
         draft.replace(self._file)

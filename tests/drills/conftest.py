@@ -122,7 +122,9 @@ def shop(
     drill_queue: PrivateRedis,
     drill_cache: PrivateRedis,
 ) -> Iterator[DrillShop]:
-    """The shop that drills share: two web processes, a worker, a scheduler; whole again after."""
+    """The shop that drills share: two web processes, a worker, a scheduler; idle, and whole again
+    after."""
+    await_work(session_shop, deadline_s=30)
     yield session_shop
     for server in (drill_mariadb, drill_queue, drill_cache):
         server.revive()

@@ -92,16 +92,20 @@ def _full(scene: _Scene, policy: str) -> Iterator[None]:
 def _slow(scene: _Scene) -> Iterator[None]:
     assert scene.road is not None
     scene.road.delay(0.2)
-    yield
-    scene.road.mend()
+    try:
+        yield
+    finally:
+        scene.road.mend()
 
 
 @contextmanager
 def _hanging_up(scene: _Scene) -> Iterator[None]:
     assert scene.road is not None
     scene.road.hang_up()
-    yield
-    scene.road.mend()
+    try:
+        yield
+    finally:
+        scene.road.mend()
 
 
 _noeviction = partial(_full, policy="noeviction")
@@ -171,29 +175,41 @@ def _go_through(scene: _Scene, drill: Drill, name: str, fault: Fault) -> None:
             if lasting:
                 load.hold(_SETTLED_WITHIN_S + drill.hold_s)
                 assert shop.metric(_UNCHECKED) > unchecked, "the limiter must have let all through"
+            held_until = load.now()
         ended_at = load.now()
         fills = _fills_on_return(shop)
         load.hold(max(0.0, ended_at + _SETTLED_WITHIN_S + drill.hold_s - load.now()))
         over_at = load.now()
         verdict = judge(load)
     assert load.failures() == []
+    assert load.repeated == 0
     assert verdict.findings == ()
     assert load.older_reads(beyond_s=_OLDER_AT_MOST_S) == []
+    assert min(fills.values()) >= 1, "what was in the cache before must not be used again"
     # Each process that comes back voids everything once, and each voiding may cost one read. On a
     # busy machine, or by a road that is in this process, late answers pass for an absent cache, and
     # readers rightly ask the database: only the full form and a straight line can tell.
     if drill.full and scene.road is None:
         most = len(shop.api) + len(shop.workers) + 1
         assert max(fills.values()) <= most < _CROWD, fills
-    normal_ms = drill.slack * max(_NORMAL_MS, 3 * load.p99_ms(0, began_at, ALL))
     if lasting:
-        assert load.p99_ms(began_at + _SETTLED_WITHIN_S, ended_at, ALL) < _SLOW_MS * drill.slack
+        since = began_at + _SETTLED_WITHIN_S
+        assert _sources(load, since, held_until) == {"FarmLokal; fwd=bypass"}
+        assert load.p99_ms(since, ended_at, ALL) < _SLOW_MS * drill.slack
+    usual_ms = load.p99_ms(began_at - _BEFORE_S, began_at, ALL)
+    normal_ms = drill.slack * min(_SLOW_MS, max(_NORMAL_MS, 3 * usual_ms))
     settled_at = ended_at + _SETTLED_WITHIN_S
     assert load.p99_ms(settled_at, over_at, ALL) < normal_ms
     cached = load.samples(settled_at, over_at, ("list", "product"))
     assert any("; hit" in sample.cache_status for sample in cached), "the cache is not used again"
     recovered_s = load.recovered_after_s(ended_at, slow_ms=normal_ms)
     drill.record(verdict.row(f"cache Redis {name}", recovered_s))
+
+
+def _sources(load: MixedLoad, since: float, until: float) -> set[str]:
+    """The ``Cache-Status`` of all public reads that were asked for and answered in that time."""
+    reads = load.samples(since, until, ("list", "product", "miss"))
+    return {sample.cache_status for sample in reads if sample.ended_at < until}
 
 
 def _fills_on_return(shop: DrillShop) -> dict[str, int]:

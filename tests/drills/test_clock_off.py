@@ -13,30 +13,27 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, Self, cast
-from uuid import UUID
+from typing import Any, Final, cast
 
 import httpx
 import orjson
 import pytest
 
-from api.signatures import sign
 from coordination import keys
 from models import api_keys
-from models.webhooks.schemes import Scheme
 from tests.databases import migrated, settings_for
 from tests.drilling.judging import judge
 from tests.drilling.load import MixedLoad
-from tests.drilling.shop import PARTNER, DrillShop
+from tests.drilling.process_client import ProcessClient
+from tests.drilling.shop import DrillShop
 from tests.drilling.shop import shop as running_shop
 from tests.drilling.threads import in_a_thread
-from tests.drilling.wall_clock import NOTICED_WITHIN_S, WallClock
+from tests.drilling.wall_clock import WallClock
 from tests.drills.conftest import Drill
 from tests.oauth_provider import CLIENT_ID, CLIENT_SECRET, OAuthServer
 from tests.polling import eventually
-from tests.processes import ApiProcess, SchedulerProcess
+from tests.processes import SchedulerProcess
 from tests.servers import PrivateMariaDB, PrivateRedis
 from tests.service import Service
 
@@ -63,8 +60,32 @@ class Clocked:
     queue: PrivateRedis
     tokens: OAuthServer
 
-    def clock_of(self, process: Service) -> WallClock:
-        return self.clocks[process]
+    def put_off(self, process: Service, seconds: int) -> None:
+        """Set its clock, and wait until it has noticed: until its log lines say so."""
+        size = process.output.size
+        self.clocks[process].put_off(seconds)
+        eventually(
+            lambda: any(
+                abs(_ahead_s(line["timestamp"]) - seconds) < _OFF_S / 4
+                for line in process.output.objects(size)
+            ),
+            describe=process.last_words,
+        )
+
+    def put_leader_off(self, seconds: int) -> None:
+        """The same; a scheduler logs little, but tells each second how it fares."""
+        (scheduler,) = self.shop.schedulers
+        self.clocks[scheduler].put_off(seconds)
+        eventually(
+            lambda: abs(self._told_by_leader() - seconds) < _OFF_S / 4,
+            retry_on=TypeError,  # it has not told yet
+            describe=scheduler.last_words,
+        )
+
+    def _told_by_leader(self) -> float:
+        with self.queue.client() as client:
+            told = orjson.loads(cast("bytes", client.get(keys.SCHEDULER_STATUS)) or b"{}")
+        return _ahead_s(told.get("at"))
 
 
 @pytest.fixture(scope="module")
@@ -110,87 +131,19 @@ def _provider(tokens: OAuthServer) -> dict[str, object]:
     return {"supply": {"token_url": tokens.url, **account}}
 
 
-class _Client:
-    """Asks one web process as the shop's own people and its partner do. Used by ``with``."""
-
-    def __init__(self, shop: DrillShop, process: ApiProcess, key: str = "") -> None:
-        self._shop = shop
-        self._http = httpx.Client(
-            base_url=process.url,
-            headers={"authorization": f"Bearer {key or shop.key}"},
-            timeout=10,
-            trust_env=False,
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._http.close()
-
-    def get(self, path: str, **query: str) -> httpx.Response:
-        return self._http.get(path, params=query).raise_for_status()
-
-    def set_stock(self, product: dict[str, Any], stock: int) -> None:
-        answer = self._http.patch(
-            f"/v1/products/{UUID(bytes=product['id'])}",
-            content=orjson.dumps({"stock": stock}),
-            headers={"content-type": "application/merge-patch+json"},
-        )
-        answer.raise_for_status()
-
-    def create(self, sku: str, idempotency_key: str) -> httpx.Response:
-        body = {"sku": sku, "name": "Pear", "category": "fruit", "farm": 1, "price": "2.00"}
-        headers = {"idempotency-key": f'"{idempotency_key}"'}
-        return self._http.post("/v1/products", json=body, headers=headers)
-
-    def deliver(
-        self, product: dict[str, Any], stock: int, *, ago_s: float = 0.0, signed_ago_s: float = 0.0
-    ) -> tuple[str, int]:
-        """News of so long ago; returns the event's id and the answer's status."""
-        happened_at = datetime.now(UTC) - timedelta(seconds=ago_s)
-        body = orjson.dumps(
-            {
-                "type": "inventory.updated",
-                "occurred_at": happened_at.isoformat(),
-                "data": {"farm": self._shop.farm, "sku": product["sku"], "stock": stock},
-            }
-        )
-        event_id = f"msg_{secrets.token_hex(8)}"
-        signed = sign(
-            Scheme.STANDARD,
-            self._shop.secret,
-            body,
-            event_id=event_id,
-            now_s=int(time.time() - signed_ago_s),
-        )
-        headers = {"content-type": "application/json", **signed}
-        answer = self._http.post(f"/v1/webhooks/{PARTNER}", content=body, headers=headers)
-        return event_id, answer.status_code
-
-    def news(self, product: dict[str, Any], stock: int, *, ago_s: float = 0.0) -> str:
-        """As ``deliver``, and what became of it."""
-        event_id, status = self.deliver(product, stock, ago_s=ago_s)
-        assert status == httpx.codes.ACCEPTED
-        sql = "SELECT state FROM webhook_events WHERE dedup_key = %s AND state <> 'pending'"
-        return str(eventually(lambda: self._shop.rows(sql, [event_id]))[0]["state"])
-
-    def limit_left(self) -> int:
-        """What its limit says after one more request."""
-        told = self.get("/v1/categories").headers["ratelimit"]
-        return int(told.partition("r=")[2].partition(";")[0])
-
-
 @pytest.mark.parametrize("off_s", _EITHER_WAY)
 def test_a_web_process_whose_clock_is_off(clocked: Clocked, drill: Drill, off_s: int) -> None:
     """Its writes keep their place among partners' news, and its answers fit the others'."""
     shop = clocked.shop
     wrong, right = shop.api
     products = _nobodys(shop, 2 if off_s > 0 else 0)
-    with MixedLoad(shop) as load, _Client(shop, wrong) as off, _Client(shop, right) as honest:
+    with (
+        MixedLoad(shop) as load,
+        ProcessClient(shop, wrong) as off,
+        ProcessClient(shop, right) as honest,
+    ):
         load.hold(_BEFORE_S)
-        clocked.clock_of(wrong).put_off(off_s)
-        load.hold(NOTICED_WITHIN_S)
+        clocked.put_off(wrong, off_s)
         try:
             _writes_keep_their_place(off, honest, products)
             _signatures_are_believed_within_the_bound(off, products[0], off_s)
@@ -198,13 +151,11 @@ def test_a_web_process_whose_clock_is_off(clocked: Clocked, drill: Drill, off_s:
             _keys_and_cursors_fit(off, honest)
             load.hold(drill.hold_s)
         finally:
-            clocked.clock_of(wrong).put_off(0)
-        load.hold(NOTICED_WITHIN_S)
+            clocked.put_off(wrong, 0)
         verdict = judge(load)
     assert verdict.findings == ()
     assert load.failures() == []
     assert load.older_reads() == []
-    assert _was_off(wrong, off_s)
     drill.record(verdict.row(f"web: clock {off_s:+d} s", None))
 
 
@@ -214,12 +165,11 @@ def test_a_worker_whose_clock_is_off(clocked: Clocked, drill: Drill, off_s: int)
     shop = clocked.shop
     wrong = shop.workers[0]
     product = _nobodys(shop, 4 if off_s > 0 else 5)[0]
-    with MixedLoad(shop) as load, _Client(shop, shop.api[1]) as client:
+    with MixedLoad(shop) as load, ProcessClient(shop, shop.api[1]) as client:
         load.hold(_BEFORE_S)
-        clocked.clock_of(wrong).put_off(off_s)
+        clocked.put_off(wrong, off_s)
         # Alone, so that it is surely its own clock by which the news is judged.
         shop.workers[1].freeze()
-        load.hold(NOTICED_WITHIN_S)
         try:
             soon_s = _TOLERANCE_S - _MARGIN_S
             assert client.news(product, 700, ago_s=-soon_s) == "done"
@@ -227,12 +177,10 @@ def test_a_worker_whose_clock_is_off(clocked: Clocked, drill: Drill, off_s: int)
             load.hold(drill.hold_s)
         finally:
             shop.workers[1].resume()
-            clocked.clock_of(wrong).put_off(0)
-        load.hold(NOTICED_WITHIN_S)
+            clocked.put_off(wrong, 0)
         verdict = judge(load)
     assert verdict.findings == ()
     assert load.failures() == []
-    assert _was_off(wrong, off_s)
     drill.record(verdict.row(f"worker: clock {off_s:+d} s", None))
 
 
@@ -240,32 +188,30 @@ def test_a_worker_whose_clock_is_off(clocked: Clocked, drill: Drill, off_s: int)
 def test_a_leading_scheduler_whose_clock_is_off(clocked: Clocked, drill: Drill, off_s: int) -> None:
     """It sweeps on, and renews the token neither sooner nor later than it would."""
     shop, tokens = clocked.shop, clocked.tokens
-    wrong = shop.schedulers[0]
     swept = 'scheduler_ticks_total{job="work.sweep",outcome="sent"}'
     with MixedLoad(shop) as load:
         load.hold(_BEFORE_S)
-        clocked.clock_of(wrong).put_off(off_s)
-        load.hold(NOTICED_WITHIN_S)
+        clocked.put_leader_off(off_s)
         try:
             sweeps, asked, began_at = shop.metric(swept), len(tokens.asked), time.monotonic()
             load.hold(drill.hold_s + 4)
             passed_s = time.monotonic() - began_at
-            assert abs(_told_by_leader(clocked) - off_s) < 5
             # A worker that has not come round to the last asks is asked no more.
             assert shop.metric(swept) - sweeps >= passed_s / 2
             renewals = len(tokens.asked) - asked
             kept_s = _TOKEN_LIFE_S - 60
             assert passed_s / kept_s - 1 <= renewals <= passed_s / (kept_s / 2 * 0.9) + 1
         finally:
-            clocked.clock_of(wrong).put_off(0)
-        load.hold(NOTICED_WITHIN_S)
+            clocked.put_leader_off(0)
         verdict = judge(load)
     assert verdict.findings == ()
     assert load.failures() == []
     drill.record(verdict.row(f"scheduler: clock {off_s:+d} s", None))
 
 
-def _writes_keep_their_place(off: _Client, honest: _Client, products: list[dict[str, Any]]) -> None:
+def _writes_keep_their_place(
+    off: ProcessClient, honest: ProcessClient, products: list[dict[str, Any]]
+) -> None:
     first, second = products
     off.set_stock(first, 501)
     # A mark of two minutes ahead would make this news old.
@@ -277,7 +223,7 @@ def _writes_keep_their_place(off: _Client, honest: _Client, products: list[dict[
 
 
 def _signatures_are_believed_within_the_bound(
-    off: _Client, product: dict[str, Any], off_s: int
+    off: ProcessClient, product: dict[str, Any], off_s: int
 ) -> None:
     """By its own clock: two minutes less than the tolerance one way, two more the other way."""
     for signed_ago_s, is_believed in (
@@ -294,7 +240,10 @@ def _signatures_are_believed_within_the_bound(
 def _limits_are_exact(shop: DrillShop) -> None:
     """A key's requests are counted together, whichever process they come to."""
     key = in_a_thread(_another_key(shop))
-    with _Client(shop, shop.api[0], key) as one, _Client(shop, shop.api[1], key) as other:
+    with (
+        ProcessClient(shop, shop.api[0], key) as one,
+        ProcessClient(shop, shop.api[1], key) as other,
+    ):
         left = [client.limit_left() for _ in range(6) for client in (one, other)]
     # The beginning of a new window, in between, may take one off the count.
     assert left[0] - left[-1] in (10, 11)
@@ -306,7 +255,7 @@ async def _another_key(shop: DrillShop) -> str:
     return key
 
 
-def _keys_and_cursors_fit(off: _Client, honest: _Client) -> None:
+def _keys_and_cursors_fit(off: ProcessClient, honest: ProcessClient) -> None:
     name = secrets.token_hex(8)
     created, again = off.create(name, name), honest.create(name, name)
     assert created.status_code == again.status_code == httpx.codes.CREATED
@@ -327,15 +276,6 @@ def _nobodys(shop: DrillShop, first: int) -> list[dict[str, Any]]:
     )
 
 
-def _was_off(process: Service, off_s: int) -> bool:
-    """Whether its own lines once jumped by about as much: else the drill would show nothing."""
-    stamps = [datetime.fromisoformat(line["timestamp"]) for line in process.logs()]
-    steps = [(later - earlier).total_seconds() for earlier, later in pairwise(stamps)]
-    return any(abs(step - off_s) < 30 for step in steps)
-
-
-def _told_by_leader(clocked: Clocked) -> float:
-    """By how much the leading scheduler's own report is ahead of the right time."""
-    with clocked.queue.client() as client:
-        told = orjson.loads(cast("bytes", client.get(keys.SCHEDULER_STATUS)))
-    return (datetime.fromisoformat(told["at"]) - datetime.now(UTC)).total_seconds()
+def _ahead_s(stamp: str) -> float:
+    """By how much a process's own time is ahead of the right one."""
+    return (datetime.fromisoformat(stamp) - datetime.now(UTC)).total_seconds()

@@ -3,7 +3,7 @@
 Like every HTTP client it sends a request again, once, on a new connection, when the server closed a
 kept one before anything of the answer came, and only where the caller says that this is harmless
 (RFC 9110, 9.2.2): the server may close an idle connection just as a request leaves. Everything else
-that keeps an answer away is ``NoAnswer``.
+that keeps an answer away is ``NoAnswer``. What was sent again is counted: it hides no fault.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def port_of(url: str) -> int:
     """The port of a target; refuses what does not lie on this machine's loopback."""
     parts = urlsplit(url)
     if parts.scheme != "http" or parts.hostname != LOOPBACK or parts.port is None:
-        raise ValueError(f"drills load only http://{LOOPBACK}:port, not {url}")
+        raise ValueError(f"only http://{LOOPBACK}:port is put under load, not {url}")
     return parts.port
 
 
@@ -53,6 +53,8 @@ class Connections:
 
     def __init__(self) -> None:
         self._idle: dict[int, list[_Road]] = {}
+        self.repeated = 0
+        """How many requests were sent a second time."""
 
     async def ask(self, port: int, request: bytes, *, repeatable: bool) -> Reply:
         """Send the bytes of a request and return the whole answer; raises ``NoAnswer``."""
@@ -63,6 +65,7 @@ class Connections:
             except _Closed:
                 if not repeatable:
                     raise
+                self.repeated += 1
         try:
             road = await asyncio.open_connection(LOOPBACK, port)
         except OSError as error:
