@@ -12,6 +12,7 @@ from coordination.clients import open_cache_client
 from coordination.hints import Enqueues, HintSender
 from coordination.rate_limit import RateLimiter
 from coordination.settings import Settings
+from models.catalog.ancestor_memory import AncestorMemory
 from models.catalog.slug_memory import SlugMemory
 from models.database import Database, open_database
 from models.feed.passes import Passes
@@ -36,6 +37,7 @@ class Resources:
     limiter: RateLimiter
     hints: HintSender
     slugs: SlugMemory
+    ancestors: AncestorMemory
     announcing: set[asyncio.Task[None]] = field(default_factory=set)
     """Voidings under way, which outlive the requests that caused them."""
     webhook_gate: Gate = field(default_factory=Gate)
@@ -75,5 +77,6 @@ async def open_resources(settings: Settings, broker: Enqueues) -> Resources:
         limiter=RateLimiter(plane),
         hints=hints,
         slugs=SlugMemory(),
+        ancestors=AncestorMemory(),
         import_gate=asyncio.Semaphore(settings.import_concurrency),
     )

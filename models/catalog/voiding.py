@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from coordination import keys
-from coordination.errors import Unavailable
+from coordination.errors import CacheUnavailable, Unavailable
 from coordination.jobs import APPLY_OUTBOX, ApplyOutbox
 from models.catalog.category_walks import slugs_above
 from models.catalog.changes import Change
@@ -36,7 +36,8 @@ async def void(resources: Resources, changes: Sequence[Change]) -> Voided:
     Reads the category tree after the commit. Whoever edits a category later replaces
     ``cache:gen:all`` after that; while a rename, move or deletion is committed but perhaps not yet
     voided, lists stand under names the tree no longer shows, so everything is voided. Never raises
-    for a cache or database that is away; without the tree it voids everything, too.
+    for a cache or database that is away; without the tree, or what is known of it, it voids
+    everything, too.
     """
     product_ids = list(dict.fromkeys(pid for change in changes for pid in change.product_ids))
     category_ids = {cid for change in changes for cid in change.category_ids}
@@ -45,20 +46,43 @@ async def void(resources: Resources, changes: Sequence[Change]) -> Voided:
         generations.append(keys.GENERATION_ALL)
     elif product_ids or category_ids:
         generations.append(keys.GENERATION_PRODUCTS)
-        try:
-            slugs, in_doubt = await slugs_above(resources.db, category_ids)
-        except Unavailable:
-            in_doubt = True
+        slugs = await _slugs_above(resources, frozenset(category_ids))
+        if slugs is None:
+            generations.append(keys.GENERATION_ALL)
         else:
             generations.extend(keys.generation_category(slug) for slug in slugs)
-        if in_doubt:
-            generations.append(keys.GENERATION_ALL)
     if not generations:
         return Voided(acknowledged=True)
     held = await resources.plane.void(product_ids, generations)
     if held is None:
         return Voided(acknowledged=False)
     return Voided(True, tuple(p for p, hot in zip(product_ids, held, strict=True) if hot))
+
+
+async def _slugs_above(
+    resources: Resources, category_ids: frozenset[int]
+) -> tuple[str, ...] | None:
+    """``None`` where nothing certain is known."""
+    memory = resources.ancestors
+    # Before the tree, as what is remembered of it is only as good as this.
+    generation = await _generation(resources) if memory.is_due(category_ids) else None
+    try:
+        slugs, in_doubt = await slugs_above(resources.db, category_ids)
+    except Unavailable:
+        generation = await _generation(resources)
+        return None if generation is None else memory.recall(category_ids, generation)
+    if in_doubt:
+        return None
+    if generation is not None:
+        memory.remember(category_ids, tuple(slugs), generation)
+    return tuple(slugs)
+
+
+async def _generation(resources: Resources) -> bytes | None:
+    try:
+        return await resources.plane.kept(keys.GENERATION_ALL)
+    except CacheUnavailable:
+        return None
 
 
 async def announce(resources: Resources, row_id: int, change: Change) -> None:

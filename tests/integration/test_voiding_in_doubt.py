@@ -11,16 +11,19 @@ from coordination import keys
 from coordination.cache import Outcome
 from coordination.cache_plane import CachePlane
 from coordination.clients import open_cache_client
-from coordination.errors import CacheUnavailable, InvalidInput
+from coordination.errors import CacheUnavailable, DatabaseUnavailable, InvalidInput
 from models import outbox
+from models.catalog import voiding
 from models.catalog.changes import everything_changed
 from models.catalog.listing import fetch_list
 from models.catalog.product_writes import patch_product
 from models.catalog.query import ListQuery
 from models.resources import Resources
-from tests.catalogue import add_product
+from tests.catalogue import add_product, change_price_silently
 from tests.databases import settings_for
 from tests.servers import PrivateRedis
+
+_EGGS, _FRUIT = ListQuery(category="eggs"), ListQuery(category="fruit")
 
 
 async def test_a_write_beside_a_rename_that_is_committed_but_not_voided(
@@ -43,16 +46,46 @@ async def test_without_an_edit_under_way_other_categories_keep_their_lists(
 ) -> None:
     """The doubt above must not become the rule."""
     product_id, _ = await add_product(db_resources.db, "fruit")
-    await db_resources.db.insert(
+    await _add_eggs(db_resources)
+    await fetch_list(db_resources, _EGGS, None)
+    await patch_product(db_resources, product_id, {"price": "2.00"}, None)
+    assert (await fetch_list(db_resources, _EGGS, None)).outcome is Outcome.HIT
+
+
+@pytest.mark.parametrize("edited", [False, True], ids=["tree as it was", "tree edited since"])
+async def test_a_write_just_before_the_database_goes_voids_what_it_shows_in(
+    db_resources: Resources, monkeypatch: pytest.MonkeyPatch, edited: bool
+) -> None:
+    """And no more than that, unless an edit of the tree may have changed where that is."""
+    product_id, category = await add_product(db_resources.db, "fruit")
+    await _add_eggs(db_resources)
+    for query in (_EGGS, _FRUIT):
+        await fetch_list(db_resources, query, None)
+    await patch_product(db_resources, product_id, {"price": "2.00"}, None)
+    if edited:
+        await db_resources.plane.void([], [keys.GENERATION_ALL])
+    for query in (_EGGS, _FRUIT):
+        await fetch_list(db_resources, query, None)
+    _, change = await change_price_silently(db_resources.db, product_id, category, 300)
+
+    async def gone(*_: object) -> None:
+        raise DatabaseUnavailable("away")
+
+    monkeypatch.setattr(voiding, "slugs_above", gone)
+    assert (await voiding.void(db_resources, [change])).acknowledged
+    eggs, fruit = [(await fetch_list(db_resources, query, None)) for query in (_EGGS, _FRUIT)]
+    assert eggs.outcome is (Outcome.MISS if edited else Outcome.HIT)
+    assert fruit.outcome is Outcome.MISS
+    assert b"3.00" in fruit.answer.body
+
+
+async def _add_eggs(resources: Resources) -> None:
+    await resources.db.insert(
         "INSERT INTO categories (slug, name, created_at, updated_at) VALUES"
         " ('eggs', 'Eggs', '2026-01-01 00:00:00.000000', '2026-01-01 00:00:00.000000')",
         [],
         purpose="test",
     )
-    eggs = ListQuery(category="eggs")
-    await fetch_list(db_resources, eggs, None)
-    await patch_product(db_resources, product_id, {"price": "2.00"}, None)
-    assert (await fetch_list(db_resources, eggs, None)).outcome is Outcome.HIT
 
 
 async def test_an_outbox_row_that_cannot_be_read_voids_everything(
