@@ -7,7 +7,7 @@ PORT ?= 8000
 export PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-cluster drills check audit bench bench-soak clean
+.PHONY: help run test test-cluster drills check audit bench bench-growth bench-soak clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,7 +26,7 @@ test-cluster: $(VENV)/.installed-dev ## Run what touches Redis on a real cluster
 
 # Serially: drills judge times, and break what they stand on.
 drills: $(VENV)/.installed-dev ## Break everything under load, and print what came of it
-	$(BIN)/pytest tests/drills --full-drills $(PYTEST_ARGS)
+	$(BIN)/pytest tests/drills --full-drills -m "not alone" $(PYTEST_ARGS)
 
 check: $(VENV)/.installed-dev ## Lint, types and room contracts
 	$(BIN)/ruff check .
@@ -42,8 +42,11 @@ audit: $(VENV)/bin/python ## Look up what is known against the pinned packages; 
 		> $(VENV)/audit.log 2>&1 || true
 	@$(BIN)/python -m ops.audit $(VENV)/audit/bin/pip-audit
 
-bench: $(VENV)/.installed-dev ## Measure, side by side in one run
-	$(BIN)/python -m ops.bench
+bench: $(VENV)/.installed-dev ## Measure, side by side in one run (BENCH_ARGS="--only list-hit,zipf")
+	$(BIN)/python -m ops.bench $(BENCH_ARGS)
+
+bench-growth: $(VENV)/.installed-dev ## 100 thousand, 1 and 10 million products side by side (hours)
+	$(BIN)/python -m ops.bench.growth $(GROWTH_ARGS)
 
 bench-soak: $(VENV)/.installed-dev ## A quarter of an hour of mixed load: does anything grow?
 	$(BIN)/python -m ops.bench.soak $(SOAK_ARGS)

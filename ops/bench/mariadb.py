@@ -28,7 +28,7 @@ from coordination.settings import Settings
 from ops.bench.processes import START_WITHIN_S, Processes
 from ops.embedded_redis import free_port
 
-__all__ = ["Account", "provide_server"]
+__all__ = ["Account", "provide_server", "start_server"]
 
 _SBIN: Final = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin")
 _BOOTSTRAP_WITHIN_S: Final = 90
@@ -95,23 +95,32 @@ def provide_server(settings: Settings, processes: Processes, home: Path) -> Acco
             unquote(parts.username or ""),
             unquote(parts.password or ""),
         )
+    return start_server(processes, home)
+
+
+def start_server(processes: Processes, home: Path, *options: str) -> Account:
+    """Start one whose data are in ``home``; they are made there unless they are there already.
+
+    ``options``: further arguments of the server. Raises as ``provide_server``.
+    """
     server, install = (_program(name) for name in ("mariadbd", "mariadb-install-db"))
     account = Account("127.0.0.1", free_port(), _USER, secrets.token_hex(8))
     data, common = home / "mariadb", ["--no-defaults", f"--tmpdir={home}"]
     if os.geteuid() == 0:
         common.append("--user=root")
-    subprocess.run(  # noqa: S603 - our own arguments
-        [install, *common, f"--datadir={data}", "--skip-test-db"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=_BOOTSTRAP_WITHIN_S,
-        check=True,
-    )
+    if not data.exists():
+        subprocess.run(  # noqa: S603 - our own arguments
+            [install, *common, f"--datadir={data}", "--skip-test-db"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_BOOTSTRAP_WITHIN_S,
+            check=True,
+        )
     accounts = home / "accounts.sql"
     accounts.touch(mode=0o600)
     named = f"'{account.user}'@'{account.host}'"
     accounts.write_text(
-        f"CREATE USER {named} IDENTIFIED BY '{account.password}';\n"
+        f"CREATE OR REPLACE USER {named} IDENTIFIED BY '{account.password}';\n"
         f"GRANT ALL PRIVILEGES ON *.* TO {named};\n"
     )
     processes.start(
@@ -127,6 +136,7 @@ def provide_server(settings: Settings, processes: Processes, home: Path) -> Acco
             f"--bind-address={account.host}",
             "--skip-networking=OFF",
             "--skip-name-resolve",
+            *options,
         ],
     )
     _await_answer(account)
@@ -137,7 +147,7 @@ def _program(name: str) -> str:
     found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", ""), *_SBIN]))
     if found is None:
         raise Misconfigured(
-            f"`{name}` is needed to measure imports: install your system's package mariadb-server,"
+            f"`{name}` is needed: install your system's package mariadb-server,"
             " or name a server: DATABASE_URL=mysql://user:password@host/database"
         )
     return found

@@ -1,0 +1,27 @@
+"""An import beside ``LOAD DATA``, as ``ops.bench.imports`` measures it."""
+
+from __future__ import annotations
+
+from coordination.errors import Misconfigured
+from ops.bench.bench import Bench
+from ops.bench.imports import GOAL, measure_imports
+from ops.bench.results import Row, at_least
+
+__all__ = ["importing"]
+
+
+def importing(bench: Bench) -> list[Row]:
+    """Whole, and applying alone; on a server of its own with an empty catalogue."""
+    options = bench.options
+    case, versus = "import, whole", "LOAD DATA"
+    try:
+        result = measure_imports(rows=options.import_rows, rounds=options.import_rounds)
+    except Misconfigured as error:
+        return [Row(case, "/s", versus=versus, goal=at_least(GOAL), absent=str(error))]
+    loading = tuple(result.rows / each.loading_s for each in result.rounds)
+    whole = tuple(result.rows / (each.checking_s + each.applying_s) for each in result.rounds)
+    applying = tuple(result.rows / each.applying_s for each in result.rounds)
+    return [
+        Row(case, "/s", whole, loading, versus, at_least(GOAL)),
+        Row("import, applying alone", "/s", applying, loading, versus),
+    ]
