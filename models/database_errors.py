@@ -34,6 +34,8 @@ _REFERENCED: Final = frozenset({1451, 1452})
 _BY_CODE: Final[dict[int, Reason]] = {
     **dict.fromkeys((1040, 1135, 1203, 1226), "connections"),
     **dict.fromkeys((1044, 1045, 1049, 1698), "denied"),
+    # The host blocked or not let in; the password expired; the account locked (MySQL, MariaDB).
+    **dict.fromkeys((1129, 1130, 1820, 1862, 3118, 4151), "denied"),
     # 3100: a cluster without a quorum.
     **dict.fromkeys((1036, 1290, 1792, 1836, 1874, 3100), "read_only"),
     **dict.fromkeys((3, 20, 1021, 1114), "full"),

@@ -8,6 +8,7 @@ a timeout or a cancellation.
 
 from __future__ import annotations
 
+import asyncio
 from types import TracebackType
 from typing import Any
 
@@ -62,6 +63,10 @@ class ReleasingTransactionContext(TransactionContextPooled):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            # Nobody would end the wait for a ROLLBACK that is never answered. Without the
+            # connection the server rolls back by itself.
+            self.client._connection.close()
         try:
             await super().__aexit__(kind, error, trace)
         except errors.Error as fault:
@@ -105,10 +110,14 @@ class ReleasingMySQLClient(MySQLClient):
         except errors.Error as error:
             raise OperationalError(error) from error
 
+    def idle(self) -> tuple[Any, ...]:
+        """The connections that nobody uses."""
+        pool: Any = self._pool
+        return tuple(pool._free) if pool else ()
+
     def drop_idle(self) -> None:
         """Close the connections that nobody uses: they lead to a server that is not there."""
-        pool: Any = self._pool
-        for connection in tuple(pool._free) if pool else ():
+        for connection in self.idle():
             connection.close()
 
 

@@ -68,12 +68,22 @@ class HeartbeatServer(BriskServer):
 
     def __init__(self, url: str, settings: Settings, *, name: str) -> None:
         super().__init__(url, settings, name=name, connections=1)
+        self._asked_over: object | None = None
 
     async def show(self) -> Beat:
-        """The last beat that has come here. Raises ``DatabaseUnavailable``."""
+        """The last beat that has come here.
+
+        Raises ``DatabaseUnavailable``, also once when the connection of the last look is gone: the
+        pool replaces it without a word, perhaps by one to a server that took this one's place.
+        """
+        before, self._asked_over = self._asked_over, None
         rows = await self.fetch(
             "SELECT beaten_at FROM replica_heartbeat WHERE id = 1", purpose="heartbeat"
         )
+        over = self._pooled.idle()
+        if before is not None and before not in over:
+            raise DatabaseUnavailable("The connection broke; another server may answer now.")
+        self._asked_over = next(iter(over), None)
         if not rows:
             raise DatabaseUnavailable("The heartbeat's row is missing.")
         return rows[0]["beaten_at"]

@@ -101,6 +101,25 @@ async def test_a_cancelled_transaction_stays_cancelled(db: Database) -> None:
     assert _used(db) == 0
 
 
+async def test_a_transaction_cancelled_on_a_server_that_hangs_waits_for_no_rollback(
+    db: Database, breakable_mariadb: PrivateMariaDB
+) -> None:
+    """Its deadline has passed by then, so nothing else would ever end that wait."""
+
+    async def between_statements() -> None:
+        async with db.transaction() as conn:
+            await db.fetch("SELECT 1 AS one", purpose="test", conn=conn)
+            breakable_mariadb.freeze()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(between_statements())
+    done, _ = await asyncio.wait({task}, timeout=10)
+    breakable_mariadb.resume()
+    assert done
+    assert isinstance(task.exception(), DatabaseUnavailable)
+    assert _used(db) == 0
+
+
 async def test_a_pool_of_one_is_enough_to_migrate(fresh_database: str, tmp_path: Path) -> None:
     settings = settings_for(tmp_path, fresh_database, database_pool_size=1)
     async with asyncio.timeout(60):

@@ -15,11 +15,13 @@ import orjson
 import pytest
 
 from coordination.cache_entry import Answer
+from coordination.errors import DatabaseUnavailable
 from models.catalog import listing, product_writes
 from models.catalog.products import fetch_product, fill_product
 from models.catalog.query import ListQuery, Sort
 from models.migrate import migrate
 from models.replicas.replica import ReplicaState
+from models.replicas.servers import HeartbeatServer
 from models.resources import Resources, open_resources
 from ops.doctor.finding import Verdict
 from ops.doctor.replicas import examine_replicas
@@ -301,6 +303,26 @@ async def test_replicas_are_left_alone_while_the_primary_cannot_be_asked(
     finally:
         primary.resume()
     await _until(resources, ReplicaState.OK)
+
+
+async def test_a_heartbeat_whose_connection_broke_is_not_believed_at_once(
+    resources: Resources, primary: PrivateMariaDB
+) -> None:
+    """The same name may lead to a server that was promoted between two looks."""
+    settings = resources.settings
+    heart = HeartbeatServer(settings.effective_database_url, settings, name="heart")
+    try:
+        assert await heart.show()
+        assert await heart.show()
+        (own,) = await heart.fetch("SELECT CONNECTION_ID() AS number", purpose="test")
+        primary.execute(f"KILL {own['number']}")
+        (idle,) = heart._pooled.idle()
+        await eventually_async(lambda: bool(idle._stream_broken), deadline_s=_BUSY_MACHINE_S)
+        with pytest.raises(DatabaseUnavailable):
+            await heart.show()
+        assert await heart.show()
+    finally:
+        await heart.close()
 
 
 async def test_closing_does_not_wait_for_a_replica_that_hangs(

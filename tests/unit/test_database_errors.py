@@ -24,6 +24,8 @@ def failed(code: int, text: str = "words of the engine") -> OperationalError:
         (1317, "Query execution was interrupted", "away", True),
         (1040, "Too many connections", "connections", False),
         (1226, "User has exceeded the 'max_user_connections' resource", "connections", False),
+        (1129, "Host 'x' is blocked because of many connection errors", "denied", False),
+        (4151, "Access denied, this account is locked", "denied", False),
         (1290, "The server is running with the --read-only option", "read_only", False),
         (1836, "Running in read-only mode", "read_only", False),
         (1114, "The table 'products' is full", "full", False),
