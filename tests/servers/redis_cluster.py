@@ -6,8 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import pytest
 import redis
@@ -18,6 +17,7 @@ from redis.retry import Retry
 
 from tests.polling import eventually
 from tests.ports import LOOPBACK, free_port
+from tests.servers.private import UsedByWith
 from tests.servers.redis_server import PrivateRedis
 
 __all__ = ["PrivateRedisCluster"]
@@ -59,7 +59,7 @@ class _Node(PrivateRedis):
         return set(reply.decode().split())
 
 
-class PrivateRedisCluster:
+class PrivateRedisCluster(UsedByWith):
     """Used as ``PrivateRedis`` is, by ``with``. What names no node is done to all of them.
 
     A node that is away takes its own slots with it, no others, unless a replica takes its place.
@@ -194,22 +194,6 @@ class PrivateRedisCluster:
         """End it and delete its data. May be called twice."""
         for node in self.nodes:
             node.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _each(self, number: int | None, act: Callable[[_Node], None]) -> None:
         for node in self.nodes if number is None else [self.nodes[number]]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import redis
 
 from tests.polling import eventually
 from tests.ports import LOOPBACK
+from tests.servers.private import UsedByWith
 from tests.servers.redis_server import PrivateRedis
 
 __all__ = ["SERVICE", "PrivateSentinels"]
@@ -56,7 +56,7 @@ class _SentinelProcess(PrivateRedis):
         return int(cast("tuple[str, int]", place)[1])
 
 
-class PrivateSentinels:
+class PrivateSentinels(UsedByWith):
     """Used as ``PrivateRedis`` is, by ``with``. ``kill`` and ``freeze`` strike the primary of now.
 
     A primary that is away is replaced about a second later.
@@ -138,22 +138,6 @@ class PrivateSentinels:
         # The sentinels first: they would make a replica of what is ending.
         for one in (*self.sentinels, *self.servers):
             one.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _settled(self) -> None:
         # A server that is made a replica drops its clients.
