@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.drilling.judging import await_work
+from tests.drilling.redis_pair import redis_pair
 from tests.drilling.shop import DrillShop
 from tests.drilling.shop import shop as running_shop
 from tests.drilling.supervised import Supervised, supervised_shop
@@ -140,8 +141,7 @@ def running_supervised(
 ) -> Iterator[Supervised]:
     """The one that ``supervised`` gives. Its Redis servers are its own: fleets share no queue."""
     with (
-        PrivateRedis(redis_program, appendonly=True) as queue,
-        PrivateRedis(redis_program, maxmemory_policy="volatile-lru") as cache,
+        redis_pair(redis_program) as (queue, cache),
         supervised_shop(
             tmp_path_factory.mktemp("supervised"),
             haproxy_program,

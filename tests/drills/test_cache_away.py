@@ -15,6 +15,7 @@ import pytest
 
 from tests.drilling.judging import judge
 from tests.drilling.load import ALL, MixedLoad
+from tests.drilling.redis_pair import redis_pair
 from tests.drilling.shop import QUIET_CATEGORY, DrillShop
 from tests.drilling.shop import shop as running_shop
 from tests.drilling.threads import DrillRoad, drill_road, in_a_thread
@@ -124,8 +125,7 @@ def roadside(
 ) -> Iterator[_Scene]:
     """A shop whose processes reach the cache by a road; its Redis servers are its own."""
     with (
-        PrivateRedis(redis_program, maxmemory_policy="volatile-lru") as cache,
-        PrivateRedis(redis_program, appendonly=True) as queue,
+        redis_pair(redis_program) as (queue, cache),
         drill_road(cache.port) as road,
         running_shop(
             tmp_path_factory.mktemp("roadside"), mariadb=drill_mariadb, queue=queue, cache=road

@@ -26,6 +26,7 @@ from tests.databases import migrated, settings_for
 from tests.drilling.judging import judge
 from tests.drilling.load import MixedLoad
 from tests.drilling.process_client import ProcessClient
+from tests.drilling.redis_pair import redis_pair
 from tests.drilling.shop import DrillShop
 from tests.drilling.shop import shop as running_shop
 from tests.drilling.threads import in_a_thread
@@ -97,8 +98,7 @@ def clocked(
 ) -> Iterator[Clocked]:
     home = tmp_path_factory.mktemp("clocked")
     with (
-        PrivateRedis(redis_program, appendonly=True) as queue,
-        PrivateRedis(redis_program, maxmemory_policy="volatile-lru") as cache,
+        redis_pair(redis_program) as (queue, cache),
         OAuthServer() as tokens,
         running_shop(
             home,

@@ -17,10 +17,11 @@ import pytest
 
 from tests.drilling.judging import judge
 from tests.drilling.load import READS, MixedLoad
+from tests.drilling.redis_pair import redis_pair
 from tests.drilling.shop import DrillShop
 from tests.drilling.shop import shop as running_shop
 from tests.drills.conftest import Drill
-from tests.servers import MariaDBPrograms, PrivateMariaDB, PrivateRedis, SqlServer
+from tests.servers import MariaDBPrograms, PrivateMariaDB, SqlServer
 
 _BEFORE_S: Final = 2.0
 _UNDER_WAY_S: Final = 0.5
@@ -103,8 +104,7 @@ def _throw_in(server: SqlServer, size: int) -> None:
 @pytest.fixture
 def read_only_scene(
     drill_mariadb: PrivateMariaDB,
-    drill_queue: PrivateRedis,
-    drill_cache: PrivateRedis,
+    redis_program: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[_Scene]:
     """Its account is as production's should be: one with more rights writes all the same."""
@@ -115,7 +115,10 @@ def read_only_scene(
     clerk = SqlServer(server.host, server.port, "clerk", password)
     home = tmp_path_factory.mktemp("read-only")
     try:
-        with running_shop(home, mariadb=clerk, queue=drill_queue, cache=drill_cache) as shop:
+        with (
+            redis_pair(redis_program) as (queue, cache),
+            running_shop(home, mariadb=clerk, queue=queue, cache=cache) as shop,
+        ):
             yield _Scene(shop, partial(_read_only, server), "read_only")
     finally:
         server.execute(f"DROP USER {account}")
@@ -124,15 +127,18 @@ def read_only_scene(
 @pytest.fixture
 def small_scene(
     mariadb_programs: MariaDBPrograms,
-    drill_queue: PrivateRedis,
-    drill_cache: PrivateRedis,
+    redis_program: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[_Scene]:
     """On a server of its own that has little room."""
-    with _SmallMariaDB(mariadb_programs) as server:
-        home = tmp_path_factory.mktemp("small")
-        with running_shop(home, mariadb=server, queue=drill_queue, cache=drill_cache) as shop:
-            yield _Scene(shop, partial(_out_of_space, server), "full")
+    with (
+        _SmallMariaDB(mariadb_programs) as server,
+        redis_pair(redis_program) as (queue, cache),
+        running_shop(
+            tmp_path_factory.mktemp("small"), mariadb=server, queue=queue, cache=cache
+        ) as shop,
+    ):
+        yield _Scene(shop, partial(_out_of_space, server), "full")
 
 
 def test_a_read_only_database_refuses_writes_and_serves_reads(

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import cycle
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -16,10 +17,11 @@ import pytest
 
 from tests.drilling.judging import judge
 from tests.drilling.load import MixedLoad, Sample
+from tests.drilling.redis_pair import redis_pair
 from tests.drilling.shop import QUIET_CATEGORY, DrillShop
 from tests.drilling.shop import shop as running_shop
 from tests.drills.conftest import Drill
-from tests.servers import PrivateMariaDB, PrivateRedis
+from tests.servers import PrivateMariaDB
 
 _BEFORE_S: Final = 2.0
 _UNDER_WAY_S: Final = 0.5
@@ -125,15 +127,15 @@ class _Regulars:
 @pytest.fixture(scope="module")
 def short_lived(
     drill_mariadb: PrivateMariaDB,
-    drill_queue: PrivateRedis,
+    redis_program: Path,
     tmp_path_factory: pytest.TempPathFactory,
-    drill_cache: PrivateRedis,
 ) -> Iterator[DrillShop]:
     """A shop whose cached answers run out within a second."""
     home = tmp_path_factory.mktemp("short-lived")
-    with running_shop(
-        home, mariadb=drill_mariadb, queue=drill_queue, cache=drill_cache, **_KNOBS
-    ) as shop:
+    with (
+        redis_pair(redis_program) as (queue, cache),
+        running_shop(home, mariadb=drill_mariadb, queue=queue, cache=cache, **_KNOBS) as shop,
+    ):
         yield shop
 
 

@@ -36,7 +36,7 @@ def test_the_load_leaves_out_nothing_that_hangs(shop: DrillShop) -> None:
     assert len({sample.due_at for sample in due if sample.kind != "read_back"}) >= 59
     # Every second one goes to the process that stands still.
     failures = load.failures(began_at, ended_at)
-    assert len(failures) > 0.3 * len(due)
+    assert len(failures) > 0.2 * len(due)
     assert {sample.status for sample in failures} == {0}
     assert min(sample.latency_ms for sample in failures) > 390
     assert judge(load).harmless

@@ -17,11 +17,12 @@ import pytest
 
 from tests.drilling.judging import judge
 from tests.drilling.load import MixedLoad
+from tests.drilling.redis_pair import redis_pair
 from tests.drilling.shop import QUIET_CATEGORY, DrillShop
 from tests.drilling.shop import shop as running_shop
 from tests.drills.conftest import Drill
 from tests.polling import eventually
-from tests.servers import MariaDBPrograms, PrivateMariaDB, PrivateRedis
+from tests.servers import MariaDBPrograms, PrivateMariaDB
 from tests.servers.replication import ReplicaServer, primary_server, replica_server
 
 _PER_S: Final = 40.0
@@ -186,8 +187,7 @@ def replicated(
     """A shop with a replica, on servers of its own."""
     primary, replica = servers
     with (
-        PrivateRedis(redis_program, maxmemory_policy="volatile-lru") as cache,
-        PrivateRedis(redis_program, appendonly=True) as queue,
+        redis_pair(redis_program) as (queue, cache),
         running_shop(
             tmp_path_factory.mktemp("replicated"),
             mariadb=primary,
