@@ -13,13 +13,10 @@ import secrets
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import redis
 
@@ -31,14 +28,13 @@ from models.partners import partners
 from models.webhooks.schemes import Scheme
 from ops import embedded_redis
 from ops.bench.kept import Kept
-from ops.bench.processes import START_WITHIN_S, Processes
+from ops.bench.processes import Processes, await_ready
 from ops.child import Child
 
 __all__ = ["PARTNER", "Running", "Shop"]
 
 PARTNER: Final = "bench"
 _NO_LIMIT: Final = "1000000000"
-_LOOK_EVERY_S: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +96,7 @@ class Shop:
                 bases.append(base)
                 children.append(child)
             for base in bases:
-                _await_ready(base)
+                await_ready(f"{base}/health/ready")
             start_s = time.monotonic() - began_at
             yield Running(tuple(bases), tuple(children), worker_child, key, secret, start_s)
         finally:
@@ -139,20 +135,6 @@ def _start_worker(processes: Processes, environment: dict[str, str]) -> Child:
     worker = processes.start("worker", [sys.executable, "-m", "actors"], environment)
     processes.start("scheduler", [sys.executable, "-m", "scheduler"], environment)
     return worker
-
-
-def _await_ready(base: str) -> None:
-    """As ``await_ready``, but looking often and cheaply enough to tell how long it took."""
-    ends_at = time.monotonic() + START_WITHIN_S
-    address = urlsplit(base).netloc
-    while time.monotonic() < ends_at:
-        connection = HTTPConnection(address, timeout=2)
-        with closing(connection), suppress(OSError, HTTPException):
-            connection.request("GET", "/health/ready")
-            if connection.getresponse().status == HTTPStatus.OK:
-                return
-        time.sleep(_LOOK_EVERY_S)
-    raise RuntimeError(f"{base} was not ready in {START_WITHIN_S} s")
 
 
 def _start_web(processes: Processes, environment: dict[str, str]) -> tuple[str, Child]:

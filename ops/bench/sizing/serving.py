@@ -92,6 +92,8 @@ class Serving:
                 waiting = int(row[0]) if row else 0
                 if not first and waiting < inserted:
                     first, begun_with = time.monotonic(), waiting
+            if waiting:
+                raise RuntimeError(f"{waiting} changes were not numbered in time")
         took_s = time.monotonic() - first
         return begun_with / took_s if first and took_s > 0 else 0.0
 
