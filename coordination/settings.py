@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -38,13 +38,16 @@ DatabaseFeature = Literal[
 DEVELOPMENT_CURSOR_SECRET = "development-only-cursor-secret-0000"  # noqa: S105 - refused in production
 DEVELOPMENT_SEALING_SECRET = "development-only-sealing-secret-000"  # noqa: S105 - the same
 
+FROM_ENVIRONMENT: Final = SettingsConfigDict(
+    env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, validate_default=True
+)
+"""How settings of every kind are read."""
+
 
 class Settings(BaseSettings):
     """One immutable value per process. Field names are the environment variables, upper-cased."""
 
-    model_config = SettingsConfigDict(
-        env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True, validate_default=True
-    )
+    model_config = FROM_ENVIRONMENT
 
     environment: Literal["development", "test", "production"] = "development"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

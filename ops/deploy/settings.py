@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from coordination.errors import Misconfigured
+from coordination.settings import FROM_ENVIRONMENT
 
 __all__ = ["DeploySettings", "load_deploy_settings"]
 
@@ -22,14 +23,7 @@ Seconds = Annotated[float, Field(gt=0, le=3_600)]
 class DeploySettings(BaseSettings):
     """One immutable value per command."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
-        env_file=".env",
-        env_ignore_empty=True,
-        extra="ignore",
-        frozen=True,
-        validate_default=True,
-    )
+    model_config = SettingsConfigDict(**FROM_ENVIRONMENT, env_prefix=_PREFIX)
 
     proxy_socket: Annotated[Path, Field(validation_alias="FARMLOKAL_PROXY_SOCKET")] = Path(
         "/run/haproxy/farmlokal.sock"

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from api.signatures.signing import sign
 from coordination.errors import InvalidInput, Misconfigured
 from coordination.partner_urls import is_loopback
+from coordination.settings import FROM_ENVIRONMENT
 from models.webhooks.schemes import Scheme
 from ops.sandbox.knobs import OauthKnobs, SupplyKnobs
 
@@ -26,14 +27,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 class SandboxSettings(BaseSettings):
     """One immutable value per process. ``SANDBOX_OAUTH`` and ``SANDBOX_SUPPLY`` are JSON."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=_PREFIX,
-        env_file=".env",
-        env_ignore_empty=True,
-        extra="ignore",
-        frozen=True,
-        validate_default=True,
-    )
+    model_config = SettingsConfigDict(**FROM_ENVIRONMENT, env_prefix=_PREFIX)
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=1, le=65_535)] = 8_100
