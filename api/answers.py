@@ -10,13 +10,14 @@ from sanic import HTTPResponse
 from api.context import Call
 from api.prepared import PreparedResponse, entry_lines
 from coordination.cache import Fetched, Outcome
-from coordination.cache_entry import strong_etag
+from coordination.cache_entry import Answer, strong_etag
 from coordination.rate_limit import Verdict
 from coordination.settings import Settings
 
 __all__ = [
     "JSON",
     "cached_answer",
+    "cached_parts",
     "fixed_answer",
     "limiter_headers",
     "live_answer",
@@ -38,19 +39,26 @@ _HELD: Final = frozenset({Outcome.HIT, Outcome.STALE, Outcome.RESCUE})
 
 def cached_answer(call: Call, settings: Settings, fetched: Fetched) -> HTTPResponse:
     """A public read that went through the cache: 200, or 304 when the client has it."""
-    answer, outcome = fetched.answer, fetched.outcome
+    wanted = call.request.headers.get("if-none-match")
+    parts = cached_parts(wanted, settings, fetched.answer, fetched.outcome, fetched.ttl_s)
+    return PreparedResponse(*parts)
+
+
+def cached_parts(
+    if_none_match: str | None, settings: Settings, answer: Answer, outcome: Outcome, ttl_s: int
+) -> tuple[bytes, int, bytes, str]:
+    """Such an answer's body, status, prepared lines and ``Cache-Status``."""
     status = _CACHE_STATUS[outcome]
     if outcome in _HELD:
-        status = f"{status}; ttl={fetched.ttl_s}"
+        status = f"{status}; ttl={ttl_s}"
     cdn_max_age_s = settings.cdn_max_age_s
     if outcome is Outcome.RESCUE:
         status += "; detail=stale-if-error"
         cdn_max_age_s = 0
     lines = entry_lines(answer.etag, answer.link, settings.stale_if_error_s, cdn_max_age_s)
-    wanted = call.request.headers.get("if-none-match")
-    if wanted is not None and _lists(wanted, answer.etag):
-        return PreparedResponse(b"", 304, lines, status)
-    return PreparedResponse(answer.body, 200, lines, status)
+    if if_none_match is not None and _lists(if_none_match, answer.etag):
+        return b"", 304, lines, status
+    return answer.body, 200, lines, status
 
 
 def public_answer(

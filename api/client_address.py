@@ -10,32 +10,56 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from functools import lru_cache
+from socket import AF_INET, inet_pton
 from typing import Final
 
 from coordination.settings import Network
 
-__all__ = ["client_address", "known_client", "limit_identity"]
+__all__ = ["Clients", "client_address", "limit_identity"]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_REMEMBERED: Final = 4_096
 _REMEMBERED_LENGTH: Final = 500
 
 
-def known_client(
-    peer: str, forwarded_for: str | None, trusted: tuple[Network, ...]
-) -> tuple[str, str]:
-    """The client's address, and what the limiter counts it by."""
-    # Clients write the header too: thousands of long ones would be a lot to remember.
-    is_short = forwarded_for is None or len(forwarded_for) <= _REMEMBERED_LENGTH
-    found = _known_client if is_short else _known_client.__wrapped__
-    return found(peer, forwarded_for, trusted)
+class Clients:
+    """Who is asking, with the same ``trusted`` proxies each time; remembers the latest."""
 
+    def __init__(self, trusted: Sequence[Network]) -> None:
+        self.reads_header = bool(trusted)
+        """Whether ``X-Forwarded-For`` says anything."""
+        self._trusted = trusted
+        self._ipv4 = [
+            (int(network.network_address), int(network.netmask))
+            for network in trusted
+            if isinstance(network, ipaddress.IPv4Network)
+        ]
+        self._remembered = lru_cache(_REMEMBERED)(self._find)
+        self._is_proxy = lru_cache(_REMEMBERED)(self._is_trusted_peer)
 
-@lru_cache(4096)
-def _known_client(
-    peer: str, forwarded_for: str | None, trusted: tuple[Network, ...]
-) -> tuple[str, str]:
-    address = client_address(peer, forwarded_for, trusted)
-    return address, limit_identity(address)
+    def identify(self, peer: str, forwarded_for: str | None) -> tuple[str, str]:
+        """The client's address, and what the limiter counts it by."""
+        # Clients write the header too: thousands of long ones would be a lot to remember.
+        is_short = forwarded_for is None or len(forwarded_for) <= _REMEMBERED_LENGTH
+        return (self._remembered if is_short else self._find)(peer, forwarded_for)
+
+    def _find(self, peer: str, forwarded_for: str | None) -> tuple[str, str]:
+        if forwarded_for and self._is_plain_client(forwarded_for) and self._is_proxy(peer):
+            return forwarded_for, f"addr:{forwarded_for}"
+        address = client_address(peer, forwarded_for, self._trusted)
+        return address, limit_identity(address)
+
+    def _is_plain_client(self, text: str) -> bool:
+        """Whether it is one IPv4 address, and no proxy's: nearly always, and so worth the haste."""
+        try:
+            number = int.from_bytes(inet_pton(AF_INET, text))
+        except (OSError, ValueError):
+            return False
+        return not any(number & mask == network for network, mask in self._ipv4)
+
+    def _is_trusted_peer(self, peer: str) -> bool:
+        address = _parse(peer)
+        return address is not None and _is_trusted(address, self._trusted)
 
 
 def client_address(peer: str, forwarded_for: str | None, trusted: Sequence[Network]) -> str:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import redis.asyncio as aioredis
 from sanic import Request
 
+from api.client_address import Clients
 from coordination.cache import Fetched
+from coordination.cache_ahead import Ahead
 from coordination.rate_limit import LimitRequest, Verdict
 from coordination.sealing import Sealer
 from coordination.settings import Settings
@@ -23,6 +25,7 @@ from models.webhooks.intake import Intake
 if TYPE_CHECKING:
     from api.health import Readiness
     from api.imports.places import Places
+    from api.lane import Lane
     from api.openapi.pages import Pages
     from api.webhooks.penalty_box import PenaltyBox
 
@@ -46,6 +49,8 @@ class Web:
     feed: SharedPages
     watch: Watch
     uploads: Places
+    clients: Clients
+    lane: Lane
 
 
 @dataclass(slots=True)
@@ -59,6 +64,8 @@ class Call:
     key: ApiKeyInfo | None = None
     verdict: Verdict | None = None
     limiter_asked: bool = False
+    ahead: Ahead | None = None
+    """A look at the cache that was made before this request was."""
     log_extra: dict[str, object] = field(default_factory=dict)
 
     def saw(self, fetched: Fetched) -> None:

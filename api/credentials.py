@@ -14,16 +14,30 @@ from api.context import Call, Web
 from api.problems import HttpProblem
 from coordination.errors import DatabaseUnavailable
 from coordination.rate_limit import LimitRequest
+from coordination.settings import Settings
+from models.api_key_cache import VerifiedKeys
+from models.api_keys import ApiKeyInfo
 
-__all__ = ["address_limit", "failed_authentication", "identify", "require_scope"]
+__all__ = [
+    "address_limit",
+    "failed_authentication",
+    "identify",
+    "key_identity",
+    "recalled",
+    "require_scope",
+]
 
 _BEARER: Final = re.compile(r"[Bb]earer +([A-Za-z0-9._~+/=-]{1,200})")
 
 
-def address_limit(web: Web, identity: str) -> LimitRequest:
+def address_limit(settings: Settings, identity: str) -> LimitRequest:
     """The limit of a client that is not, or not yet, known by a key; see ``limit_identity``."""
-    settings = web.settings
     return LimitRequest(identity, settings.rate_limit_requests, settings.rate_limit_window_s)
+
+
+def key_identity(key: ApiKeyInfo) -> str:
+    """What the limiter counts a verified key by."""
+    return f"key:{key.id}"
 
 
 def failed_authentication(web: Web, call: Call) -> LimitRequest:
@@ -34,6 +48,13 @@ def failed_authentication(web: Web, call: Call) -> LimitRequest:
         limit=web.settings.rate_limit_failed_logins,
         policy="failed-authentication",
     )
+
+
+def recalled(keys: VerifiedKeys, header: str) -> ApiKeyInfo | None:
+    """Whose key an ``Authorization`` header presents, where that is known without a query."""
+    match = _BEARER.fullmatch(header.strip())
+    known = keys.peek(match.group(1)) if match else None
+    return known.info if known else None
 
 
 async def identify(web: Web, call: Call, *, needed: bool) -> None:
@@ -62,7 +83,7 @@ async def identify(web: Web, call: Call, *, needed: bool) -> None:
         await web.resources.limiter.check(failures)
         raise _unauthorized("This API key is not valid.")
     call.key = found
-    call.limit = replace(call.limit, client=f"key:{found.id}")
+    call.limit = replace(call.limit, client=key_identity(found))
 
 
 def require_scope(call: Call, scope: str) -> None:

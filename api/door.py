@@ -17,7 +17,8 @@ from sanic.application.state import ApplicationServerInfo
 from sanic.http.constants import HTTP
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from api.punctual import PunctualProtocol
+from api.lane import Lane
+from api.lane_protocol import LaneProtocol
 from coordination.settings import Settings
 
 __all__ = ["Door", "open_door"]
@@ -59,7 +60,7 @@ class Door:
                 connection.close()
 
 
-async def open_door(app: Sanic[Any, Any], settings: Settings) -> Door:
+async def open_door(app: Sanic[Any, Any], settings: Settings, hits: Lane) -> Door:
     """Listen and serve."""
     listener = socket.create_server(
         (settings.host, settings.port),
@@ -70,8 +71,10 @@ async def open_door(app: Sanic[Any, Any], settings: Settings) -> Door:
     listener.setblocking(False)
     made: dict[str, Any] = {}
 
-    class Protocol(PunctualProtocol):
+    class Protocol(LaneProtocol):
         """Tells how the server makes one, for the connections it does not accept itself."""
+
+        lane = hits
 
         def __init__(self, **arguments: Any) -> None:
             made.update(arguments)

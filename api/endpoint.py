@@ -11,29 +11,26 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property, lru_cache
-from random import getrandbits
+from functools import cached_property
 from typing import Any, Final
 
 from sanic import HTTPResponse, Request
 from sanic.http.http1 import Http
 
 from api.answers import limiter_headers
-from api.client_address import known_client
+from api.completed import completed
 from api.context import Call, Web
 from api.credentials import address_limit, identify, require_scope
+from api.lane_protocol import take_ahead
 from api.prepared import RUNS_NOTHING, PreparedResponse
 from api.problems import PROBLEM_JSON, problem_of
-from coordination.counting import Count, Durations
-from coordination.logs import LineBatch, bind_request_id, unbind_request_id
-from coordination.metrics import HTTP_DURATION, HTTP_REQUESTS
+from api.request_ids import accepted_id
+from coordination.logs import bind_request_id, unbind_request_id
 from coordination.rate_limit import RateLimitExceeded
 
 __all__ = ["Limited", "Route", "serve", "serve_fault"]
 
 _log = logging.getLogger(__name__)
-_lines: Final = LineBatch(__name__)
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 Handler = Callable[..., Awaitable[HTTPResponse]]
 
 
@@ -102,13 +99,15 @@ async def _observed(
 ) -> HTTPResponse:
     started = time.perf_counter()
     headers = request.headers
-    request_id = _accepted_id(headers.get("x-request-id"))
-    address, identity = known_client(
-        request.ip,
-        _forwarded_for(request) if web.settings.trusted_proxies else None,
-        web.settings.trusted_proxies,
+    request_id = accepted_id(headers.get("x-request-id"))
+    address, identity = web.clients.identify(
+        request.ip, _forwarded_for(request) if web.clients.reads_header else None
     )
-    call = Call(request, request_id, address, address_limit(web, identity))
+    call = Call(request, request_id, address, address_limit(web.settings, identity))
+    ahead = take_ahead(request.conn_info)
+    if ahead is not None:
+        # What it noted has been counted already.
+        call.ahead, call.limit.note = ahead, ahead.limit.note
     web.readiness.in_flight += 1
     bound = bind_request_id(request_id)
     try:
@@ -117,24 +116,18 @@ async def _observed(
     finally:
         web.readiness.in_flight -= 1
         unbind_request_id(bound)
-    duration_s = time.perf_counter() - started
-    method = request.method if request.method in _METHODS else "OTHER"
-    _duration(method, template).add(duration_s)
-    _requests(method, template, response.status).add()
     extra = call.log_extra
     if call.key is not None:
         extra["key_id"] = call.key.id
-    _lines.info(
-        "Request completed",
-        time.time(),
+    completed(
+        started,
         request_id,
-        duration_ms=round(duration_s * 1000, 3),
-        status_code=response.status,
-        method=request.method,
-        route=template,
-        path=request.path[:500],
-        client=address,
-        **extra,
+        request.method,
+        template,
+        request.path[:500],
+        response.status,
+        address,
+        extra,
     )
     return response
 
@@ -207,27 +200,3 @@ def _forwarded_for(request: Request) -> str | None:
     # Some proxies add a line of their own below the client's instead of appending to it.
     lines = request.headers.getall("x-forwarded-for", None)
     return ",".join(lines) if lines else None
-
-
-def _accepted_id(given: str | None) -> str:
-    """The client's request id if it is harmless, else a new one."""
-    return given if given and _REQUEST_ID.fullmatch(given) else _new_id()
-
-
-def _new_id() -> str:
-    """A UUID of version 4, quicker than ``uuid4``: it is for telling apart, and no secret."""
-    drawn = f"{getrandbits(128):032x}"
-    return f"{drawn[:8]}-{drawn[8:12]}-4{drawn[13:16]}-a{drawn[17:20]}-{drawn[20:]}"
-
-
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-
-
-@lru_cache(512)
-def _duration(method: str, template: str) -> Durations:
-    return Durations(HTTP_DURATION, method, template)
-
-
-@lru_cache(4096)
-def _requests(method: str, template: str, status: int) -> Count:
-    return Count(HTTP_REQUESTS, method, template, str(status))

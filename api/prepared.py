@@ -15,7 +15,7 @@ from sanic import HTTPResponse
 
 from coordination.rate_limit import Verdict
 
-__all__ = ["RUNS_NOTHING", "PreparedResponse", "entry_lines"]
+__all__ = ["RUNS_NOTHING", "PreparedResponse", "entry_lines", "whole_message"]
 
 # For answers that are data: nothing in them is to be run or framed. Strict-Transport-Security is
 # for the proxy that ends TLS to say.
@@ -26,6 +26,11 @@ _SAME_FOR_ALL: Final = (
     f"content-security-policy: {RUNS_NOTHING}"
 )
 _REMEMBERED_LENGTH: Final = 500
+_NOT_MODIFIED: Final = 304
+_WHOLE_200: Final = (
+    b"HTTP/1.1 200 OK\r\nx-request-id: %b\r\ncontent-length: %d\r\nconnection: %b\r\n%b\r\n\r\n%b"
+)
+_WHOLE_304: Final = b"HTTP/1.1 304 Not Modified\r\nx-request-id: %b\r\nconnection: %b\r\n%b\r\n\r\n"
 
 
 def entry_lines(etag: str, link: str | None, stale_if_error_s: int, cdn_max_age_s: int) -> bytes:
@@ -75,17 +80,42 @@ class PreparedResponse(HTTPResponse):
     @property
     def processed_headers(self) -> Any:
         """What Sanic joins to the head: all lines as the value of the first."""
-        more = "\r\ncontent-type: application/json" if self.status == 200 else ""
-        verdict = self.verdict
-        if verdict is not None:
-            name = verdict.policy
-            more += (
-                f'\r\nratelimit-policy: "{name}";q={verdict.limit};w={verdict.window_s}'
-                f'\r\nratelimit: "{name}";r={verdict.remaining};t={verdict.reset_s}'
-            )
-        for name, value in self.headers.items():
+        more = b"".join(
+            b"\r\n%b: %b" % (name.encode("ascii"), str(value).encode("ascii"))
+            for name, value in self.headers.items()
             # Those of the connection, which Sanic sets last.
-            if name != "alt-svc":
-                more += f"\r\n{name}: {value}"
-        rest = f"{self.request_id}\r\ncache-status: {self._cache_status}{more}\r\n".encode("ascii")
-        return ((b"x-request-id", rest + self._lines),)
+            if name != "alt-svc"
+        )
+        own = _own_lines(self.request_id, self._cache_status, self.status, self.verdict)
+        return ((b"x-request-id", b"%b%b\r\n%b" % (own, more, self._lines)),)
+
+
+def whole_message(
+    body: bytes,
+    status: int,
+    lines: bytes,
+    cache_status: str,
+    request_id: str,
+    verdict: Verdict | None,
+    *,
+    is_last: bool,
+) -> bytes:
+    """The same answer with its head, to be written to the connection as it is."""
+    own = _own_lines(request_id, cache_status, status, verdict)
+    then = b"close" if is_last else b"keep-alive"
+    if status == _NOT_MODIFIED:
+        return _WHOLE_304 % (own, then, lines)
+    return _WHOLE_200 % (own, len(body), then, lines, body)
+
+
+def _own_lines(request_id: str, cache_status: str, status: int, verdict: Verdict | None) -> bytes:
+    """This request's, beginning with the value of the first."""
+    media_type = "" if status == _NOT_MODIFIED else "\r\ncontent-type: application/json"
+    limiter = ""
+    if verdict is not None:
+        name = verdict.policy
+        limiter = (
+            f'\r\nratelimit-policy: "{name}";q={verdict.limit};w={verdict.window_s}'
+            f'\r\nratelimit: "{name}";r={verdict.remaining};t={verdict.reset_s}'
+        )
+    return f"{request_id}\r\ncache-status: {cache_status}{media_type}{limiter}".encode("ascii")

@@ -16,10 +16,12 @@ from typing import Any
 from sanic import Sanic
 
 from api.app import ROUTES, create_app
+from api.client_address import Clients
 from api.context import Web
 from api.door import Door, open_door
 from api.health import Readiness
 from api.imports.places import Places
+from api.lane import Lane
 from api.openapi.pages import load_pages
 from api.webhooks.penalty_box import PenaltyBox
 from coordination.clients import open_lock_client
@@ -48,12 +50,15 @@ async def open_web(settings: Settings) -> Web:
     """Everything a web process holds. Servers that are away do not stop the start."""
     resources = await open_resources(settings, open_broker(settings))
     sealer = Sealer(settings.sealing_secret)
+    readiness = Readiness()
+    clients = Clients(settings.trusted_proxies)
+    verified_keys = VerifiedKeys(resources.db)
     return Web(
         settings=settings,
         resources=resources,
-        verified_keys=VerifiedKeys(resources.db),
+        verified_keys=verified_keys,
         queue=open_lock_client(settings),
-        readiness=Readiness(),
+        readiness=readiness,
         pages=load_pages(ROUTES, settings),
         sealer=sealer,
         partners=PartnerDirectory(resources.db, sealer),
@@ -62,6 +67,8 @@ async def open_web(settings: Settings) -> Web:
         feed=SharedPages(resources.db),
         watch=Watch(resources.db),
         uploads=Places(settings.import_uploads),
+        clients=clients,
+        lane=Lane(settings, resources.cache, readiness, clients, verified_keys),
     )
 
 
@@ -88,7 +95,7 @@ async def run(settings: Settings) -> None:
     watchdog = Watchdog.from_environment()
     observer = asyncio.create_task(_observe(web))
     try:
-        door = await open_door(app, settings)
+        door = await open_door(app, settings, web.lane)
         _log.info("Web ready", extra={"host": settings.host, "port": settings.port})
         watchdog.ready()
         await stop.wait()

@@ -14,17 +14,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from functools import cache
-from random import getrandbits
 from typing import TypeVar, cast
 
-from coordination.cache_entry import Answer, Entry, decode, encode
-from coordination.cache_look import Look, LookState, look
-from coordination.cache_plane import CachePlane, Unanswered, fresh_token
-from coordination.cache_read import Fetched, Lifetime, Outcome, ReadPlan
-from coordination.counting import Count
+from coordination.cache_ahead import Ahead, Glance
+from coordination.cache_entry import Answer, decode, encode
+from coordination.cache_look import Look, LookState, Question, look, served
+from coordination.cache_plane import CachePlane, Unanswered, fresh_token, quick_token
+from coordination.cache_read import Fetched, Lifetime, Outcome, ReadPlan, reads
 from coordination.errors import CacheUnavailable, Unavailable
-from coordination.metrics import CACHE_FILLS, CACHE_READS
+from coordination.metrics import CACHE_FILLS
 from coordination.near import NearAnswers
 from coordination.rate_limit import UNCHECKED, LimitRequest, RateLimitExceeded, Verdict
 
@@ -48,15 +46,41 @@ class AnswerCache:
         self._follows: dict[str, asyncio.Task[Fetched]] = {}
         self._returns: dict[str, asyncio.Task[bool]] = {}
 
-    async def fetch(self, plan: ReadPlan, fill: Fill, limit: LimitRequest | None) -> Fetched:
+    def glance(self, glance: Glance, question: Question, client: str) -> bool:
+        """Ask whether the answer at hand, if there is one, may be sent; ``glance`` is told.
+
+        Returns false where nothing was asked, and nobody will be told. ``question``: of its plan.
+        """
+        near = self._near.get(glance.plan.entry)
+        if near is None:
+            return False
+        token = glance.begin(near)
+        return self.plane.offer(question.command(client, token, near[0]), glance)
+
+    def abandon(self, ahead: Ahead) -> None:
+        """Nobody will go on with this look: return the lease that it took."""
+        found = ahead.found
+        if isinstance(found, Look) and found.state is LookState.FILLING:
+            self.give_back(ahead.plan, found.token)
+
+    async def fetch(
+        self, plan: ReadPlan, fill: Fill, limit: LimitRequest | None, ahead: Ahead | None = None
+    ) -> Fetched:
         """The cached answer, or the filled one. ``fill`` asks the database; it may raise.
 
-        ``fill`` starts after the generations were read. Raises ``RateLimitExceeded``, and
-        whatever ``fill`` raises, unless an expired entry can take its place.
+        ``fill`` starts after the generations were read. ``ahead``: a look at this entry that has
+        counted against ``limit`` and found no answer to send at once; none other is made. Raises
+        ``RateLimitExceeded``, and whatever ``fill`` raises, unless an expired entry can take its
+        place.
         """
-        near = self._near.get(plan.entry)
+        if ahead is not None and ahead.plan.entry != plan.entry:
+            ahead = None
+        near = ahead.near if ahead else self._near.get(plan.entry)
         try:
-            read = await self._read(plan, limit, known=near[0] if near else "")
+            if ahead:
+                read = ahead.look()
+            else:
+                read = await self._read(plan, limit, known=near[0] if near else "")
         except CacheUnavailable:
             if limit is not None:
                 limit.note.decided = True
@@ -66,10 +90,10 @@ class AnswerCache:
             raise RateLimitExceeded(read.verdict)
         if read.state is LookState.SERVED:
             if near is not None and not read.raw:
-                return self._count(plan, _served(read, near[1]))
+                return self._count(plan, served(read, near[1]))
             entry = decode(read.raw)
             self._near.keep(plan.entry, read.token, entry)
-            return self._count(plan, _served(read, entry))
+            return self._count(plan, served(read, entry))
         if near is not None:
             self._near.drop(plan.entry)
         if read.raw:
@@ -100,16 +124,18 @@ class AnswerCache:
     ) -> Look:
         if warm_lease_ms is None:
             warm_lease_ms = self._settings.cache_warm_lease_ms
-        # For uniqueness alone, and on the path of every read.
-        token = f"{getrandbits(64):016x}"
+        token = quick_token()
         try:
             return await look(
                 self.plane, plan, limit, token=token, warm_lease_ms=warm_lease_ms, known=known
             )
         except (Unanswered, asyncio.CancelledError):
-            # We may hold the lease all the same, and nobody would fill under it.
-            self._started(self._returns, token, self._store(plan, token, b"", 0))
+            self.give_back(plan, token)
             raise
+
+    def give_back(self, plan: ReadPlan, token: str) -> None:
+        """Return the lease that an unanswered look may have taken: nobody would fill under it."""
+        self._started(self._returns, token, self._store(plan, token, b"", 0))
 
     def _filled(self, plan: ReadPlan, read: Look, answer: Answer, outcome: Outcome) -> Fetched:
         return Fetched(answer, outcome, int(plan.lifetime.soft_s), read.verdict, read.stamp[:25])
@@ -127,7 +153,7 @@ class AnswerCache:
             async with asyncio.timeout(self._settings.cache_stale_wait_ms / 1000):
                 return await missing(plan, read, fill)
         except (TimeoutError, Unavailable):
-            rescued = _served(read, decode(read.raw))
+            rescued = served(read, decode(read.raw))
             return rescued._replace(outcome=Outcome.RESCUE) if rescued.answer.found else rescued
 
     async def _fill(self, plan: ReadPlan, read: Look, fill: Fill) -> Answer:
@@ -232,25 +258,11 @@ class AnswerCache:
             read = await self._read(plan, None)
         if read.state is LookState.SERVED:
             # Many get it, and it is young.
-            return _served(read, decode(read.raw))._replace(warm=False)
+            return served(read, decode(read.raw))._replace(warm=False)
         # The holder of the lease failed or died, and it passed to us.
         return self._filled(plan, read, await self._fill(plan, read, fill), Outcome.WAIT)
 
     @staticmethod
     def _count(plan: ReadPlan, fetched: Fetched) -> Fetched:
-        _reads(plan.kind, fetched.outcome).add()
+        reads(plan.kind, fetched.outcome).add()
         return fetched
-
-
-def _served(read: Look, entry: Entry) -> Fetched:
-    ttl_s = (entry.fresh_until_ms - read.now_ms) // 1000
-    if not entry.answer.found:
-        outcome = Outcome.NEGATIVE
-    else:
-        outcome = Outcome.HIT if ttl_s >= 0 else Outcome.STALE
-    return Fetched(entry.answer, outcome, ttl_s, read.verdict, read.stamp[:25], warm=read.warm)
-
-
-@cache
-def _reads(kind: str, outcome: Outcome) -> Count:
-    return Count(CACHE_READS, kind, outcome.value)

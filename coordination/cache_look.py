@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import NamedTuple, cast
+from typing import NamedTuple, TypeAlias, cast
 
 from coordination import keys
+from coordination.cache_entry import Entry
 from coordination.cache_plane import CachePlane
-from coordination.cache_read import ReadPlan
+from coordination.cache_read import Fetched, Outcome, ReadPlan
+from coordination.pipelining import packed
 from coordination.rate_limit import LimitRequest, Verdict, verdict_of
+from coordination.scripts import digest
+from coordination.settings import Settings
 
-__all__ = ["Look", "LookState", "look"]
+__all__ = ["Look", "LookState", "Question", "Reply", "look", "look_of", "served"]
 
 
 class LookState(IntEnum):
@@ -23,6 +28,8 @@ class LookState(IntEnum):
 
 
 _STATES = tuple(LookState)
+Reply: TypeAlias = tuple[int, int, int, int, int, bytes, bytes, bytes, int, int]
+"""What ``lua/read.lua`` returns."""
 
 
 class Look(NamedTuple):
@@ -78,11 +85,61 @@ async def look(
             known,
         ],
     )
+    return look_of(reply, limit)
+
+
+def look_of(reply: object, limit: LimitRequest | None) -> Look:
+    """What ``lua/read.lua`` says. Writes the limiter's verdict into ``limit.note``."""
     allowed, previous, current, now_ms, state, stamp, held, raw, warm, settled_ms = cast(
-        "tuple[int, int, int, int, int, bytes, bytes, bytes, int, int]", reply
+        Reply, reply
     )
     verdict = None
     if limit is not None:
         verdict = verdict_of(limit, bool(allowed), previous, current, now_ms)
         limit.note.decided, limit.note.verdict = True, verdict
     return Look(_STATES[state], verdict, now_ms, stamp, held.decode(), raw, bool(warm), settled_ms)
+
+
+def served(read: Look, entry: Entry) -> Fetched:
+    """What a look that says "serve it" comes to."""
+    ttl_s = (entry.fresh_until_ms - read.now_ms) // 1000
+    if not entry.answer.found:
+        outcome = Outcome.NEGATIVE
+    else:
+        outcome = Outcome.HIT if ttl_s >= 0 else Outcome.STALE
+    return Fetched(entry.answer, outcome, ttl_s, read.verdict, read.stamp[:25], warm=read.warm)
+
+
+class Question:
+    """The same look at one entry, laid out once for all who ask: bytes for one Redis server.
+
+    Only whom the limiter counts, the token and what is known of the entry are filled in.
+    """
+
+    __slots__ = ("_after_client", "_after_token", "_before_client")
+
+    def __init__(self, settings: Settings, plan: ReadPlan, terms: LimitRequest) -> None:
+        """``terms``: the limit that counts for everybody who asks so."""
+        script_keys = [plan.entry, *plan.generations, *plan.watched]
+        lease_ms = settings.cache_fill_lease_ms
+        asked: list[str | int] = ["EVALSHA", digest("read"), 1 + len(script_keys)]
+        about: list[str | int] = [*script_keys, terms.limit, terms.window_s * 1000, terms.cost, ""]
+        bounds = [2 * lease_ms, lease_ms, settings.cache_warm_lease_ms, len(plan.generations)]
+        words = len(asked) + 1 + len(about) + 1 + len(bounds) + 1
+        self._before_client = b"*%d\r\n%b" % (words, _words(asked))
+        self._after_client = _words(about)
+        self._after_token = _words(bounds)
+
+    def command(self, client: str, token: str, known: str) -> bytes:
+        """As ``look`` asks, counting against ``client``."""
+        key = keys.rate_limit(client).encode()
+        return b"%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n" % (
+            self._before_client, len(key), key,
+            self._after_client, len(token), token.encode(),
+            self._after_token, len(known), known.encode(),
+        )  # fmt: skip
+
+
+def _words(words: Sequence[str | int]) -> bytes:
+    """As in a command, but without their number."""
+    return packed(*words).partition(b"\r\n")[2]

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from random import getrandbits
 from uuid import UUID
 
 import redis.asyncio as aioredis
@@ -24,7 +25,7 @@ from coordination.cooldown import Cooldown
 from coordination.errors import CacheUnavailable
 from coordination.metrics import CACHE_FAULTS, CACHE_VOIDINGS, REDIS_POOL_USED
 from coordination.patience import Patience
-from coordination.pipelining import PipeliningClient
+from coordination.pipelining import PipeliningClient, Taker
 from coordination.redis_cluster import ClusterClient
 from coordination.scripts import ScriptRunner, pipelined, script
 from coordination.settings import Settings
@@ -47,6 +48,11 @@ class _Busy(CacheUnavailable):
 def fresh_token() -> str:
     """Sixteen unguessable characters that name one lease or one generation."""
     return secrets.token_hex(8)
+
+
+def quick_token() -> str:
+    """As ``fresh_token``, for uniqueness alone: on the path of every read."""
+    return f"{getrandbits(64):016x}"
 
 
 class CachePlane:
@@ -90,6 +96,47 @@ class CachePlane:
         if self._void_owed:
             await self._make_up(name)
         return await self._run(name, script_keys, args)
+
+    def offer(self, command: bytes, taker: Taker) -> bool:
+        """Have a ``packed`` command sent, for one who has no time for a coroutine.
+
+        Does nothing and returns false wherever ``run`` would do more than ask: a voiding is owed,
+        the server is being left alone, no connection stands, or it is no single server. ``taker``
+        tells what came of it: ``answered``, or ``fault``.
+        """
+        if (
+            self._quick is None
+            or self._made_up < self._missed + self._replaced()
+            or not self._cooldown.ready()
+        ):
+            return False
+        return self._quick.offer(command, taker)
+
+    def answered(self) -> None:
+        """The server answered what ``offer`` asked."""
+        self._cooldown.succeeded()
+
+    def fault(self, name: str, error: Exception, began_at: float) -> CacheUnavailable:
+        """Count what came of asking instead of an answer; what ``run`` would raise.
+
+        ``began_at``: when it was asked, by ``now()``.
+        """
+        reason = type(error).__name__
+        CACHE_FAULTS.labels(name, reason).inc()
+        if isinstance(error, ResponseError):
+            # It answers, and at once: out of memory, read-only, or a key of another type.
+            _log.warning("Cache refused a command", extra={"operation": name, "reason": reason})
+            return CacheUnavailable("the cache refused")
+        if self._cooldown.failed(began_at):
+            # Other processes' voidings may fail too during the pause, and a client may then read
+            # from here: after the pause this process replaces cache:gen:all first.
+            self._missed += 1
+            _log.warning("Cache left alone for a moment", extra={"reason": reason})
+        return Unanswered("the cache did not answer")
+
+    def now(self) -> float:
+        """The clock of this process by which faults are judged."""
+        return self._cooldown.now()
 
     async def void(
         self, product_ids: Sequence[UUID], generations: Sequence[str]
@@ -181,25 +228,25 @@ class CachePlane:
             return await self._guarded(name, lambda: runner(script_keys, list(args)))
         # It needs no turn, because its connection carries all at once, and keeps its own deadline.
         self._refuse_in_pause(name)
-        began_at = self._cooldown.now()
+        began_at = self.now()
         try:
             reply = await runner(script_keys, list(args))
         except (RedisError, OSError) as error:
-            raise self._fault(name, error, began_at) from error
+            raise self.fault(name, error, began_at) from error
         self._cooldown.succeeded()
         return reply
 
     async def _guarded(self, name: str, ask: Callable[[], Awaitable[object]]) -> object:
         self._refuse_in_pause(name)
         await self._take_turn(name)
-        began_at, replaced = self._cooldown.now(), self._replaced()
+        began_at, replaced = self.now(), self._replaced()
         try:
             async with Patience(self._patience_s):
                 reply = await ask()
         except MaxConnectionsError as error:
             raise self._busy(name) from error
         except (RedisError, OSError, TimeoutError) as error:
-            raise self._fault(name, error, began_at) from error
+            raise self.fault(name, error, began_at) from error
         finally:
             self._turns.release()
         self._cooldown.succeeded()
@@ -228,20 +275,6 @@ class CachePlane:
         # Too many at once say that this process is busy, not that the server is away.
         CACHE_FAULTS.labels(name, "pool").inc()
         return _Busy("no connection to the cache is free")
-
-    def _fault(self, name: str, error: Exception, began_at: float) -> CacheUnavailable:
-        reason = type(error).__name__
-        CACHE_FAULTS.labels(name, reason).inc()
-        if isinstance(error, ResponseError):
-            # It answers, and at once: out of memory, read-only, or a key of another type.
-            _log.warning("Cache refused a command", extra={"operation": name, "reason": reason})
-            return CacheUnavailable("the cache refused")
-        if self._cooldown.failed(began_at):
-            # Other processes' voidings may fail too during the pause, and a client may then read
-            # from here: after the pause this process replaces cache:gen:all first.
-            self._missed += 1
-            _log.warning("Cache left alone for a moment", extra={"reason": reason})
-        return Unanswered("the cache did not answer")
 
 
 def _runners(client: aioredis.Redis, quick: PipeliningClient | None) -> dict[str, ScriptRunner]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import NamedTuple
 
 from coordination.cache_entry import Answer
+from coordination.counting import Count
+from coordination.metrics import CACHE_READS
 from coordination.rate_limit import Verdict
 
-__all__ = ["Fetched", "Lifetime", "Outcome", "ReadPlan"]
+__all__ = ["Fetched", "Lifetime", "Outcome", "ReadPlan", "reads"]
 
 
 class Outcome(StrEnum):
@@ -62,3 +65,9 @@ class Fetched(NamedTuple):
     verdict: Verdict | None
     generation: bytes | None
     warm: bool = False
+
+
+@cache
+def reads(kind: str, outcome: Outcome) -> Count:
+    """The count of reads that came about so."""
+    return Count(CACHE_READS, kind, outcome.value)

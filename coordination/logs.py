@@ -90,7 +90,9 @@ class LineBatch:
         self._second = 0
         self._clock = ""
 
-    def info(self, message: str, created: float, request_id: str | None, **more: object) -> None:
+    def info(
+        self, message: str, created: float, request_id: str | None, more: dict[str, object]
+    ) -> None:
         """One line, about the moment ``created`` (Unix seconds)."""
         if _process is None:
             self._logger.info(message, extra=more)  # nothing was configured: a test listens

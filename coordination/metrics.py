@@ -20,6 +20,11 @@ HTTP_DURATION = Histogram(
 HTTP_REQUESTS = Counter(
     "http_requests_total", "Requests by route template and status.", ["method", "route", "status"]
 )
+HTTP_LANE = Counter(
+    "http_lane_requests_total",
+    "Requests that the lane of hits took, by outcome (answered, went_on, left).",
+    ["outcome"],
+)
 HTTP_IN_FLIGHT = Gauge(
     "http_requests_in_flight", "Requests being served.", multiprocess_mode="livesum"
 )

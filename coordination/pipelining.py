@@ -1,26 +1,29 @@
 """One connection to Redis that carries many commands at once, for the path every read takes.
 
-Commands of one turn of the event loop share a write, and replies come in their order, so a command
-costs a few microseconds of this process; redis-py takes a connection and some twenty times that for
-each (docs/decisions/0018). It knows no cluster and no sentinel, and it repeats nothing: what was
-under way when the connection broke, or the server fell silent, fails.
+Commands share writes, and replies come in their order, so a command costs a few microseconds of
+this process; redis-py takes a connection and some twenty times that for each (docs/decisions/0018).
+One write is under way at a time: what is asked meanwhile goes together when its replies are there,
+so the busier the process, the fewer the writes. It knows no cluster and no sentinel, and it repeats
+nothing: what was under way when the connection broke, or the server fell silent, fails.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol, cast
 
 import hiredis
 from redis import exceptions
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.exceptions import RedisError
 
-__all__ = ["PipeliningClient"]
+__all__ = ["PipeliningClient", "Taker", "packed"]
 
+_log = logging.getLogger(__name__)
 Argument = bytes | str | int
 Disconnected = exceptions.ConnectionError
 Unanswered = exceptions.TimeoutError
@@ -36,6 +39,28 @@ _REFUSALS: Final[tuple[tuple[str, type[RedisError]], ...]] = (
     ("NOAUTH", exceptions.AuthenticationError),
     ("WRONGPASS", exceptions.AuthenticationError),
 )
+
+
+class Taker(Protocol):
+    """Who gets a reply: a future, or one that needs no turn of the loop to hear of it.
+
+    Its methods are called in the middle of reading replies, and raise nothing.
+    """
+
+    def done(self) -> bool:
+        """Whether the reply is no longer wanted."""
+
+    def set_result(self, reply: object, /) -> None:
+        """Integers, bytes, ``None`` and lists of these."""
+
+    def set_exception(self, error: Exception, /) -> None:
+        """One of redis-py's, as ``PipeliningClient.execute`` raises them."""
+
+
+def packed(*arguments: Argument) -> bytes:
+    """A command as it is sent."""
+    # Its stub knows commands of one word only.
+    return cast(bytes, hiredis.pack_command(arguments))  # type: ignore[arg-type]
 
 
 class PipeliningClient:
@@ -68,6 +93,14 @@ class PipeliningClient:
         if connection is None or connection.is_broken:
             connection = await self._connected()
         return await connection.send(arguments)
+
+    def offer(self, command: bytes, taker: Taker) -> bool:
+        """Have a ``packed`` command sent, if a connection stands. Otherwise nothing happens."""
+        connection = self._connection
+        if connection is None or connection.is_broken:
+            return False
+        connection.ask(command, taker)
+        return True
 
     async def aclose(self) -> None:
         """Drop the connection; what is under way fails."""
@@ -142,29 +175,32 @@ class _Connection(asyncio.Protocol):
         self._reader = hiredis.Reader(protocolError=Disconnected, replyError=_refusal)
         self._transport: asyncio.Transport | None = None
         self._outgoing: list[bytes] = []
-        self.pending: deque[tuple[asyncio.Future[object], float]] = deque()
+        self.pending: deque[tuple[Taker, float]] = deque()
         self._timer: asyncio.Handle | None = None
         self._chances = _SECOND_CHANCES
         self.is_broken = False
 
     def send(self, arguments: tuple[Argument, ...]) -> asyncio.Future[object]:
-        """Write the command at the end of this turn of the loop; the future is its reply."""
+        """Ask; the future is the reply."""
         future: asyncio.Future[object] = self._loop.create_future()
+        self.ask(packed(*arguments), future)
+        return future
+
+    def ask(self, command: bytes, taker: Taker) -> None:
+        """Write at the end of this turn of the loop, or when what is under way is answered."""
         if self.is_broken:
-            future.set_exception(Disconnected("the connection broke"))
-            return future
+            taker.set_exception(Disconnected("the connection broke"))
+            return
         if len(self.pending) >= _MOST_UNDER_WAY:
-            future.set_exception(Disconnected("too many commands are under way"))
-            return future
-        if not self._outgoing:
+            taker.set_exception(Disconnected("too many commands are under way"))
+            return
+        if not self.pending:
             self._loop.call_soon(self._write)
-        # Its stub knows commands of one word only.
-        self._outgoing.append(hiredis.pack_command(arguments))  # type: ignore[arg-type]
+        self._outgoing.append(command)
         due_at = self._loop.time() + self._timeout_s
-        self.pending.append((future, due_at))
+        self.pending.append((taker, due_at))
         if self._timer is None:
             self._watch(due_at)
-        return future
 
     def abort(self, reason: RedisError) -> None:
         """Break the connection; everything under way fails for ``reason``."""
@@ -174,9 +210,9 @@ class _Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         while self.pending:
-            future, _ = self.pending.popleft()
-            if not future.done():
-                future.set_exception(reason)
+            taker, _ = self.pending.popleft()
+            if not taker.done():
+                taker.set_exception(reason)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop calls this first."""
@@ -186,25 +222,40 @@ class _Connection(asyncio.Protocol):
         """Hand each complete reply to the oldest command."""
         reader, pending = self._reader, self.pending
         self._chances = _SECOND_CHANCES
-        reader.feed(data)
+        answered: list[tuple[Taker, object]] = []
         try:
+            reader.feed(data)
             while (reply := reader.gets()) is not False:
-                future, _ = pending.popleft()
-                if future.done():
+                answered.append((pending.popleft()[0], reply))
+        except (Disconnected, IndexError):
+            self._deliver(answered)
+            self.abort(Disconnected("the server said something unexpected"))
+            return
+        if len(pending) == len(self._outgoing):
+            # All that was under way is answered; the server works on the next while we do on these.
+            self._write()
+        self._deliver(answered)
+
+    @staticmethod
+    def _deliver(answered: list[tuple[Taker, object]]) -> None:
+        for taker, reply in answered:
+            try:
+                if taker.done():
                     continue  # who asked has left
                 if isinstance(reply, RedisError):
-                    future.set_exception(reply)
+                    taker.set_exception(reply)
                 else:
-                    future.set_result(reply)
-        except (Disconnected, IndexError):
-            self.abort(Disconnected("the server said something unexpected"))
+                    taker.set_result(reply)
+            except Exception:
+                # One that breaks must not cost the others their replies.
+                _log.exception("A reply could not be taken")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The loop calls this last."""
         self.abort(Disconnected("the connection broke"))
 
     def _write(self) -> None:
-        if self._transport is not None and not self.is_broken:
+        if self._outgoing and self._transport is not None and not self.is_broken:
             self._transport.write(b"".join(self._outgoing))
         self._outgoing.clear()
 
@@ -226,7 +277,7 @@ class _Connection(asyncio.Protocol):
         else:
             self._timer = self._loop.call_soon(self._turn, oldest, _TURNS)
 
-    def _turn(self, oldest: asyncio.Future[object], left: int) -> None:
+    def _turn(self, oldest: Taker, left: int) -> None:
         if left:
             self._timer = self._loop.call_soon(self._turn, oldest, left - 1)
             return

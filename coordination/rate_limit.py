@@ -79,19 +79,17 @@ def verdict_of(
 ) -> Verdict:
     """Turn a script's counts into a verdict. Counts are those after this request, if counted."""
     (_ALLOWED if allowed else _REJECTED).add()
-    window_ms = request.window_s * 1000
+    limit, window_ms = request.limit, request.window_s * 1000
     left_ms = window_ms - now_ms % window_ms
-    weighted = previous * left_ms / window_ms + current
+    remaining = retry_after_s = 0
+    if allowed:
+        # Rounded down, in whole numbers: what is spent, rounded up.
+        remaining = max(0, limit - current + -previous * left_ms // window_ms)
+    else:
+        retry_after_s = _retry_after_s(limit, window_ms, previous, current, left_ms)
+    reset_s = -(-left_ms // 1000)
     return Verdict(
-        allowed=allowed,
-        policy=request.policy,
-        limit=request.limit,
-        window_s=request.window_s,
-        remaining=max(0, math.floor(request.limit - weighted)) if allowed else 0,
-        reset_s=math.ceil(left_ms / 1000),
-        retry_after_s=(
-            0 if allowed else _retry_after_s(request.limit, window_ms, previous, current, left_ms)
-        ),
+        allowed, request.policy, limit, request.window_s, remaining, reset_s, retry_after_s
     )
 
 

@@ -16,13 +16,14 @@ from typing import Any
 
 import httpx
 
+from coordination.counting import FLUSH_WITHIN_S
 from models import api_keys
 from tests.databases import migrated, settings_for
 from tests.polling import eventually_async
 from tests.processes import ApiProcess, environment_for
 from tests.servers import PrivateRedis, SqlServer
 
-__all__ = ["Fleet", "api_fleet", "metric"]
+__all__ = ["Fleet", "api_fleet", "metric", "settled_metrics"]
 
 _NO_LIMIT = "10000000"
 
@@ -137,3 +138,16 @@ async def metric(client: httpx.AsyncClient, sample: str) -> float:
     return sum(
         float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(sample)
     )
+
+
+async def settled_metrics(client: httpx.AsyncClient, names: list[str]) -> dict[str, float]:
+    """The figures, once all processes have handed over what was counted before."""
+    found: dict[str, float] = {}
+
+    async def stand_still() -> bool:
+        nonlocal found
+        before, found = found, {name: await metric(client, name) for name in names}
+        return found == before
+
+    await eventually_async(stand_still, deadline_s=10, interval_s=3 * FLUSH_WITHIN_S)
+    return found

@@ -15,6 +15,7 @@ from api.context import Call, Web
 from api.endpoint import Limited, Route
 from api.idempotent import Reply, Store, idempotent
 from api.parameters import Parameters, boolean, integer, one_of, path_uuid, text
+from coordination.cache import Fetched, Outcome, ReadPlan
 from models.catalog import listing, product_writes, products
 from models.catalog.category_slugs import fetch_list_by_id
 from models.catalog.money import exponent_of
@@ -47,9 +48,11 @@ async def list_products(web: Web, call: Call) -> HTTPResponse:
     query = read(given, web.settings.market_currency)
     if query.category is not None and query.category.isdigit():
         category_id = int(query.category)
+        # What an id stands for may change, so the lane does not remember it.
         fetched = await fetch_list_by_id(web.resources, query, category_id, call.limit)
     else:
-        fetched = await listing.fetch_list(web.resources, query, call.limit)
+        fetched = await listing.fetch_list(web.resources, query, call.limit, call.ahead)
+        _remember(web, call, "/v1/products", listing.plan_for(web.settings, query), fetched)
     call.saw(fetched)
     return cached_answer(call, web.settings, fetched)
 
@@ -59,10 +62,12 @@ async def get_product(web: Web, call: Call, product_id: str) -> HTTPResponse:
     wanted = path_uuid("product_id", product_id)
     if call.request.query_string:
         Parameters(call.request.query_string, []).check()
-    fetched = await products.fetch_product(web.resources, wanted, call.limit)
+    fetched = await products.fetch_product(web.resources, wanted, call.limit, call.ahead)
     call.saw(fetched)
     if not fetched.answer.found:
         raise products.no_such_product(wanted)
+    plan = products.plan_for(web.settings, wanted)
+    _remember(web, call, "/v1/products/{product_id}", plan, fetched)
     return cached_answer(call, web.settings, fetched)
 
 
@@ -104,6 +109,13 @@ async def delete_product(web: Web, call: Call, product_id: str) -> HTTPResponse:
     if_match = call.request.headers.get("if-match")
     await product_writes.delete_product(web.resources, wanted, if_match)
     return HTTPResponse(None, 204, {"cache-control": "no-store"})
+
+
+def _remember(web: Web, call: Call, template: str, plan: ReadPlan, fetched: Fetched) -> None:
+    # Only what is asked for more than once.
+    if fetched.outcome is Outcome.HIT and call.request.method == "GET":
+        target = call.request.raw_url.decode("ascii")
+        web.lane.remember(target, call.request.path[:500], template, plan)
 
 
 @lru_cache(8192)

@@ -24,21 +24,18 @@ end
 
 local generation_ttl_ms = tonumber(ARGV[6])
 local stamping = tonumber(ARGV[9])
-local none = string.rep('-', 25)
-local stamps = { none, none }
-for i = 1, stamping do
-  stamps[i] = generation_of(KEYS[i + 2], ARGV[5], generation_ttl_ms)
-end
-local stamp = stamps[1] .. stamps[2]
+local first = generation_of(KEYS[3], ARGV[5], generation_ttl_ms)
+local second = stamping > 1 and generation_of(KEYS[4], ARGV[5], generation_ttl_ms)
+  or '-------------------------'
+local stamp = first .. second
 
 local state, token, entry, warm, youngest_ms = look(
   KEYS[2], stamp, now_ms, ARGV[5], tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[10])
 local settled_ms = 0
 if state == 2 then
   -- A generation begins with its time in microseconds.
-  for i = 1, stamping do
-    youngest_ms = math.max(youngest_ms, tonumber(string.sub(stamps[i], 1, 13)))
-  end
+  youngest_ms = math.max(youngest_ms, tonumber(string.sub(first, 1, 13)),
+    tonumber(string.sub(second, 1, 13)) or 0)
   for i = stamping + 3, #KEYS do
     local generation = generation_of(KEYS[i], ARGV[5], generation_ttl_ms)
     youngest_ms = math.max(youngest_ms, tonumber(string.sub(generation, 1, 13)))

@@ -20,8 +20,13 @@ local function admit(key, limit, window_ms, cost, now_ms)
   end
   if cost > 0 then
     current = current + cost
-    redis.call('HSET', key, 'w', index, 'c', current, 'p', previous)
-    redis.call('PEXPIRE', key, 2 * window_ms)
+    if seen == index then
+      redis.call('HINCRBY', key, 'c', cost)
+    else
+      -- Two windows from now: to the end of the next one and no less, whenever this one began.
+      redis.call('HSET', key, 'w', index, 'c', current, 'p', previous)
+      redis.call('PEXPIRE', key, 2 * window_ms)
+    end
   end
   return 1, previous, current
 end

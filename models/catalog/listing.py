@@ -9,6 +9,7 @@ from uuid import UUID
 
 from coordination import keys
 from coordination.cache import Fetched, Lifetime, ReadPlan
+from coordination.cache_ahead import Ahead
 from coordination.cache_entry import Answer, answer_of
 from coordination.errors import FieldError, InvalidInput
 from coordination.jobs import WARM_CACHE, WarmCache
@@ -50,16 +51,22 @@ def _plan(query: ListQuery, soft_s: int, hard_s: int, negative_s: int) -> ReadPl
     )
 
 
-async def fetch_list(resources: Resources, query: ListQuery, limit: LimitRequest | None) -> Fetched:
+async def fetch_list(
+    resources: Resources,
+    query: ListQuery,
+    limit: LimitRequest | None,
+    ahead: Ahead | None = None,
+) -> Fetched:
     """The page, from cache or database, with the limiter's verdict of the same round trip.
 
-    ``query.category`` is a slug; see ``category_slug`` for ids. Raises ``RateLimitExceeded``,
+    ``query.category`` is a slug; see ``category_slug`` for ids. ``ahead``: see
+    ``coordination.cache``. Raises ``RateLimitExceeded``,
     ``InvalidInput`` (unknown category or farm, bad cursor), ``QueryTooExpensive`` and
     ``DatabaseUnavailable``.
     """
     _position(resources, query)  # refuses a bad cursor before any work
     fetched = await resources.cache.fetch(
-        plan_for(resources.settings, query), partial(fill_list, resources, query), limit
+        plan_for(resources.settings, query), partial(fill_list, resources, query), limit, ahead
     )
     if fetched.warm:
         resources.hints.send(WARM_CACHE, WarmCache(lists=[query.canonical()]))

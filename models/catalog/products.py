@@ -7,6 +7,7 @@ from uuid import UUID
 
 from coordination import keys
 from coordination.cache import Fetched, Lifetime, ReadPlan
+from coordination.cache_ahead import Ahead
 from coordination.cache_entry import NOT_FOUND, Answer, answer_of
 from coordination.errors import NotFound
 from coordination.jobs import WARM_CACHE, WarmCache
@@ -38,16 +39,20 @@ def plan_for(settings: Settings, product_id: UUID) -> ReadPlan:
 
 
 async def fetch_product(
-    resources: Resources, product_id: UUID, limit: LimitRequest | None
+    resources: Resources,
+    product_id: UUID,
+    limit: LimitRequest | None,
+    ahead: Ahead | None = None,
 ) -> Fetched:
     """The product, or an answer whose ``found`` is false; from cache or database.
 
-    Raises ``RateLimitExceeded`` and ``DatabaseUnavailable``.
+    ``ahead``: see ``coordination.cache``. Raises ``RateLimitExceeded`` and ``DatabaseUnavailable``.
     """
     fetched = await resources.cache.fetch(
         plan_for(resources.settings, product_id),
         partial(fill_product, resources, product_id),
         limit,
+        ahead,
     )
     if fetched.warm:
         resources.hints.send(WARM_CACHE, WarmCache(products=[str(product_id)]))

@@ -12,9 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from coordination.counting import FLUSH_WITHIN_S
 from coordination.jobs import APPLY_OUTBOX
-from tests.fleet import Fleet, api_fleet, metric
+from tests.fleet import Fleet, api_fleet, metric, settled_metrics
 from tests.herd import herd
 from tests.polling import eventually_async
 from tests.servers import PrivateRedis, SqlServer
@@ -164,19 +163,6 @@ async def test_an_edit_shows_in_everything_that_names_it(fleet: Fleet, edited: s
         assert shown[edited]["name"] == name
 
 
-async def _settled(client: httpx.AsyncClient, names: list[str]) -> dict[str, float]:
-    """The figures, once all processes have handed over what was counted before."""
-    found: dict[str, float] = {}
-
-    async def stand_still() -> bool:
-        nonlocal found
-        before, found = found, {name: await metric(client, name) for name in names}
-        return found == before
-
-    await eventually_async(stand_still, deadline_s=10, interval_s=3 * FLUSH_WITHIN_S)
-    return found
-
-
 async def test_figures_add_up_from_whichever_process_is_asked(fleet: Fleet) -> None:
     here, there = fleet.clients
     missing = "/v1/products/00000000-0000-7000-8000-000000000000"
@@ -187,7 +173,7 @@ async def test_figures_add_up_from_whichever_process_is_asked(fleet: Fleet) -> N
         'http_request_duration_seconds_count{method="HEAD",route="/v1/products"}': 4,
         'rate_limit_decisions_total{decision="allowed"}': 10,
     }
-    before = await _settled(here, list(counted))
+    before = await settled_metrics(here, list(counted))
     for client, times in ((here, 4), (there, 2)):
         for _ in range(times):
             assert (await client.get(missing)).status_code == 404

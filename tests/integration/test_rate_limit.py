@@ -40,10 +40,9 @@ async def limiter(tmp_path: Path, fresh_cache_redis: PrivateRedis) -> AsyncItera
 def counted(redis: PrivateRedis, previous: int, current: int, window: int = 0) -> None:
     """As if these had been admitted in the window before and in this one."""
     with redis.client() as client:
-        index = START_MS // WINDOW_MS + window
-        client.hset(
-            keys.rate_limit(CLIENT.client), mapping={"w": index, "c": current, "p": previous}
-        )
+        name, index = keys.rate_limit(CLIENT.client), START_MS // WINDOW_MS + window
+        client.hset(name, mapping={"w": index, "c": current, "p": previous})
+        client.pexpire(name, 2 * WINDOW_MS)
 
 
 async def ask(limiter: RateLimiter, at_s: float, request: LimitRequest = CLIENT) -> Verdict:
@@ -86,7 +85,18 @@ async def test_the_limit_is_reached_exactly_and_rejected_requests_are_not_counte
     with fresh_cache_redis.client() as client:
         name = keys.rate_limit(CLIENT.client)
         assert client.hget(name, "c") == b"1000"
-        assert 0 < client.pttl(name) <= 2 * WINDOW_MS
+
+
+async def test_a_count_lasts_to_the_end_of_the_next_window(
+    limiter: RateLimiter, fresh_cache_redis: PrivateRedis
+) -> None:
+    name = keys.rate_limit(CLIENT.client)
+    with fresh_cache_redis.client() as client:
+        for at_s in (10, 20, 70):
+            assert (await ask(limiter, at_s)).allowed
+            # At least, however late in its window the first of them came; and not for ever.
+            assert WINDOW_MS < client.pttl(name) <= 2 * WINDOW_MS
+        assert client.hmget(name, "c", "p") == [b"1", b"2"]
 
 
 async def test_windows_roll_over(limiter: RateLimiter, fresh_cache_redis: PrivateRedis) -> None:

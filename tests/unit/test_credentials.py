@@ -63,7 +63,7 @@ def made(authorization: str | None, keys: Keys, limiter: Limiter) -> tuple[Web, 
     )
     headers = {} if authorization is None else {"authorization": authorization}
     request: Any = SimpleNamespace(headers=headers)
-    return web, Call(request, "id", "192.0.2.1", address_limit(web, "addr:192.0.2.1"))
+    return web, Call(request, "id", "192.0.2.1", address_limit(web.settings, "addr:192.0.2.1"))
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])

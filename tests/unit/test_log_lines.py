@@ -52,8 +52,8 @@ async def test_lines_are_whole_and_no_longer_at_once_than_a_pipe_takes(
     pipe = Pipe()
     monkeypatch.setattr(sys, "stdout", pipe)
     for number in range(100):
-        batch.info("Done", 1_000_000_000.25, "id", number=number, path="é" * number)
-    batch.info("Done", 1_000_000_001, None, number=100, path="x" * PIPE_BUF)
+        batch.info("Done", 1_000_000_000.25, "id", {"number": number, "path": "é" * number})
+    batch.info("Done", 1_000_000_001, None, {"number": 100, "path": "x" * PIPE_BUF})
     flush_counts()
     assert all(piece.endswith("\n") for piece in pipe.pieces)
     assert all(len(piece.encode()) <= PIPE_BUF or piece.count("\n") == 1 for piece in pipe.pieces)
@@ -66,7 +66,7 @@ async def test_lines_are_whole_and_no_longer_at_once_than_a_pipe_takes(
 async def test_what_json_cannot_say_is_replaced(
     batch: LineBatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    batch.info("Done", 0.0, "id", **ODD)
+    batch.info("Done", 0.0, "id", dict(ODD))
     flush_counts()
     record = logging.makeLogRecord({"msg": "Done", **ODD})
     for text in (capsys.readouterr().out, JsonFormatter("web").format(record)):
@@ -80,7 +80,7 @@ async def test_the_level_is_that_of_the_logger(
     batch: LineBatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logging.getLogger("tests.lines").setLevel(logging.WARNING)
-    batch.info("Done", 0.0, "id")
+    batch.info("Done", 0.0, "id", {})
     flush_counts()
     assert capsys.readouterr().out == ""
 
@@ -90,7 +90,7 @@ async def test_lines_that_cannot_be_written_hold_no_count_back(
 ) -> None:
     registry = CollectorRegistry()
     count = Count(Counter("things", "Things.", registry=registry))
-    batch.info("Done", 0.0, "id")
+    batch.info("Done", 0.0, "id", {})
     count.add()
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", Pipe(is_broken=True))
