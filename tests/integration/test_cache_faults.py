@@ -205,11 +205,20 @@ async def test_a_voiding_that_fails_is_made_up_for_before_the_cache_is_used_agai
     if kind == "swallowed":
         # What no process can know but the writer: shows that the voiding really was lost.
         assert (await troubled.neighbour.get(paths[0])).json()["price"] == "1.00"
+
+    async def is_shown(client: httpx.AsyncClient, path: str) -> bool:
+        """Always; returns whether the cache was used."""
+        answer = await client.get(path)
+        body = answer.json()
+        (shown,) = (p for p in body.get("data", [body]) if p["id"] == product["id"])
+        assert shown["price"] == "2.00", (path, client.base_url)
+        return "bypass" not in answer.headers["cache-status"]
+
+    # A busy machine may take the cache for away a moment longer; until it is used, nothing is owed.
+    await eventually_async(lambda: is_shown(troubled.client, paths[0]), deadline_s=PAUSE_S + 3)
     for path in paths:
         for client in (troubled.client, troubled.neighbour):
-            body = (await client.get(path)).json()
-            (shown,) = (p for p in body.get("data", [body]) if p["id"] == product["id"])
-            assert shown["price"] == "2.00", (path, client.base_url)
+            await is_shown(client, path)
     for path in paths:
         await hits(troubled.client, path)
     with troubled.redis.client() as redis:
