@@ -14,24 +14,34 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TypeVar, cast
+from functools import cache
+from typing import TypeVar
 
 from coordination.cache_ahead import Ahead, Glance
 from coordination.cache_entry import Answer, decode, encode
 from coordination.cache_look import Look, LookState, Question, look, served
-from coordination.cache_plane import CachePlane, Unanswered, fresh_token, quick_token
-from coordination.cache_read import Fetched, Lifetime, Outcome, ReadPlan, reads
+from coordination.cache_plane import CachePlane, Unanswered, quick_token
+from coordination.cache_read import NO_GROUND, Fetched, Ground, Lifetime, Outcome, ReadPlan, reads
+from coordination.counting import Count
 from coordination.errors import CacheUnavailable, Unavailable
 from coordination.metrics import CACHE_FILLS
 from coordination.near import NearAnswers
 from coordination.rate_limit import UNCHECKED, LimitRequest, RateLimitExceeded, Verdict
 
-__all__ = ["AnswerCache", "Fetched", "Fill", "Lifetime", "Outcome", "ReadPlan"]
+__all__ = [
+    "NO_GROUND",
+    "AnswerCache",
+    "Fetched",
+    "Fill",
+    "Ground",
+    "Lifetime",
+    "Outcome",
+    "ReadPlan",
+]
 
 T = TypeVar("T")
-Fill = Callable[[int], Awaitable[Answer]]
-"""Asks the database. Gets how many ms ago, by Redis's clock, anything was voided that the answer
-depends on; 0 where that is not known."""
+Fill = Callable[[Ground], Awaitable[Answer]]
+"""Asks the database."""
 
 
 class AnswerCache:
@@ -42,7 +52,7 @@ class AnswerCache:
         self._settings = plane.settings
         self._jitter = jitter
         self._near = NearAnswers(self._settings.near_cache_bytes)
-        self._fills: dict[str, asyncio.Task[Answer]] = {}
+        self._fills: dict[str, asyncio.Task[tuple[Answer, bool]]] = {}
         self._follows: dict[str, asyncio.Task[Fetched]] = {}
         self._returns: dict[str, asyncio.Task[bool]] = {}
 
@@ -113,7 +123,8 @@ class AnswerCache:
         read = await self._read(plan, None, warm_lease_ms=0)
         if read.state not in {LookState.SERVED, LookState.FILLING}:
             return False
-        return await self._fill_and_store(plan, read, fill) is not None
+        _, stored = await self._fill_and_store(plan, read, fill)
+        return stored
 
     async def _read(
         self,
@@ -141,7 +152,7 @@ class AnswerCache:
         return Fetched(answer, outcome, int(plan.lifetime.soft_s), read.verdict, read.stamp[:25])
 
     async def _bypass(self, fill: Fill, verdict: Verdict | None) -> Fetched:
-        return Fetched(await fill(0), Outcome.BYPASS, 0, verdict, None)
+        return Fetched(await fill(NO_GROUND), Outcome.BYPASS, 0, verdict, None)
 
     async def _missed(self, plan: ReadPlan, read: Look, fill: Fill) -> Fetched:
         return self._filled(plan, read, await self._fill(plan, read, fill), Outcome.MISS)
@@ -158,19 +169,9 @@ class AnswerCache:
 
     async def _fill(self, plan: ReadPlan, read: Look, fill: Fill) -> Answer:
         """Fill in a task of its own: a client that leaves does not stop it for the others."""
-
-        async def run() -> Answer:
-            answer: Answer | None = None
-
-            async def remember(settled_ms: int) -> Answer:
-                nonlocal answer
-                answer = await fill(settled_ms)
-                return answer
-
-            await self._fill_and_store(plan, read, remember)
-            return cast("Answer", answer)
-
-        return await asyncio.shield(self._started(self._fills, read.token, run()))
+        filling = self._started(self._fills, read.token, self._fill_and_store(plan, read, fill))
+        answer, _ = await asyncio.shield(filling)
+        return answer
 
     @staticmethod
     def _started(
@@ -187,12 +188,12 @@ class AnswerCache:
         task.add_done_callback(forget)
         return task
 
-    async def _fill_and_store(self, plan: ReadPlan, read: Look, fill: Fill) -> Answer | None:
-        """Ask the database and store under the lease. Returns the answer when it was stored."""
+    async def _fill_and_store(self, plan: ReadPlan, read: Look, fill: Fill) -> tuple[Answer, bool]:
+        """Ask the database and store under the lease. Returns also whether it was stored."""
         try:
-            answer = await fill(read.settled_ms)
+            answer = await fill(Ground(read.settled_ms, read.stamp))
         except BaseException:
-            CACHE_FILLS.labels(plan.kind, "failed").inc()
+            _fills(plan.kind, "failed").add()
             await self._store(plan, read.token, b"", 0)
             raise
         life = plan.lifetime
@@ -202,13 +203,13 @@ class AnswerCache:
         value = encode(
             answer,
             stamp=read.stamp,
-            token=fresh_token(),
+            token=quick_token(),
             fresh_until_ms=read.now_ms + int(min(life.soft_s, hard_s) * shorter * 1000),
             good_until_ms=read.now_ms + int(hard_s * 1000),
         )
         stored = await self._store(plan, read.token, value, int(kept_s * 1000))
-        CACHE_FILLS.labels(plan.kind, "stored" if stored else "refused").inc()
-        return answer if stored else None
+        _fills(plan.kind, "stored" if stored else "refused").add()
+        return answer, stored
 
     async def _store(self, plan: ReadPlan, token: str, value: bytes, ttl_ms: int) -> bool:
         try:
@@ -252,7 +253,8 @@ class AnswerCache:
         while read.state is LookState.WAITING:
             local = self._fills.get(read.token)
             if local is not None:
-                return self._filled(plan, read, await asyncio.shield(local), Outcome.WAIT)
+                answer, _ = await asyncio.shield(local)
+                return self._filled(plan, read, answer, Outcome.WAIT)
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, 0.05)
             read = await self._read(plan, None)
@@ -266,3 +268,8 @@ class AnswerCache:
     def _count(plan: ReadPlan, fetched: Fetched) -> Fetched:
         reads(plan.kind, fetched.outcome).add()
         return fetched
+
+
+@cache
+def _fills(kind: str, outcome: str) -> Count:
+    return Count(CACHE_FILLS, kind, outcome)

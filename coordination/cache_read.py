@@ -12,7 +12,7 @@ from coordination.counting import Count
 from coordination.metrics import CACHE_READS
 from coordination.rate_limit import Verdict
 
-__all__ = ["Fetched", "Lifetime", "Outcome", "ReadPlan", "reads"]
+__all__ = ["NO_GROUND", "Fetched", "Ground", "Lifetime", "Outcome", "ReadPlan", "reads"]
 
 
 class Outcome(StrEnum):
@@ -50,6 +50,21 @@ class ReadPlan:
     generations: tuple[str, ...]
     lifetime: Lifetime
     watched: tuple[str, ...] = ()
+
+
+class Ground(NamedTuple):
+    """On what an answer is to be made.
+
+    ``settled_ms``: how many ms ago, by Redis's clock, anything was voided that the answer depends
+    on; 0 where that is not known. ``stamp``: the generations, read before, that void it; empty
+    without a cache.
+    """
+
+    settled_ms: int
+    stamp: bytes
+
+
+NO_GROUND = Ground(0, b"")
 
 
 class Fetched(NamedTuple):

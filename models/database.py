@@ -22,7 +22,8 @@ from models.database_config import tortoise_config
 from models.database_errors import DuplicateKey, ForeignKey, TransactionConflict
 from models.dialects import MARIADB, SQLITE
 from models.mysql_engine import ReleasingMySQLClient
-from models.server import Connection, Row, Server, timed
+from models.server import Connection, Row, Server
+from models.timing import timed
 
 __all__ = [
     "Connection",
@@ -61,7 +62,7 @@ class Database(Server):
     ) -> int:
         """Run a writing statement with ``%s`` marks; returns the number of rows it changed."""
         with timed(purpose), self.translated():
-            async with self.watch.patience(self._patience_s()):
+            async with self.watch.patience(self._patience_s):
                 count, _ = await (conn or self.client).execute_query(
                     self.dialect.marks(sql), list(params)
                 )
@@ -72,7 +73,7 @@ class Database(Server):
     ) -> int:
         """Run an INSERT; returns the new automatic id."""
         with timed(purpose), self.translated():
-            async with self.watch.patience(self._patience_s()):
+            async with self.watch.patience(self._patience_s):
                 new_id = await (conn or self.client).execute_insert(
                     self.dialect.marks(sql), list(params)
                 )
@@ -97,7 +98,7 @@ class Database(Server):
                 context = client.in_read_committed()
             else:
                 context = in_transaction("default")
-            async with self.watch.patience(self._patience_s() * 2), context as conn:
+            async with self.watch.patience(self._patience_s * 2), context as conn:
                 yield conn
 
     @contextmanager

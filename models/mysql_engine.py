@@ -1,5 +1,8 @@
 """Tortoise's MySQL engine with transactions that give their connection back, whatever fails.
 
+And with statements that the server keeps ready, for those that come again and again in the same
+words: it need not parse them anew, and rows come in binary, which takes a quarter off both sides.
+
 Tortoise's own context loses the pool's connection when BEGIN fails, so a server that hangs for a
 moment would leave a process without any. And it lets the driver's errors at COMMIT and ROLLBACK
 through untranslated; a rollback that fails would even replace the error that called for it, be it
@@ -9,8 +12,12 @@ a timeout or a cancellation.
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 from tortoise.backends.base.client import (
     TransactionalDBClient,
@@ -22,9 +29,17 @@ from tortoise.backends.mysql.client import (  # type: ignore[attr-defined]  # er
     TransactionWrapper,
     errors,
     mysql,
+    translate_exceptions,
 )
 from tortoise.connection import get_connections
 from tortoise.exceptions import DBConnectionError, OperationalError
+
+_log = logging.getLogger(__name__)
+
+# Of one connection. A server allows 16,382 by default, all connections together.
+_PREPARED: Final = 64
+# Unknown or unsupported here, say proxies; too many already, says a server.
+_NOT_PREPARED: Final = frozenset({1047, 1235, 1295, 1461})
 
 ConnectionFault: type[Exception] = errors.InterfaceError
 """What the driver raises for a connection that died under it; Tortoise lets it through."""
@@ -80,6 +95,43 @@ class ReleasingTransactionContext(TransactionContextPooled):
 class ReleasingMySQLClient(MySQLClient):
     """For MariaDB and MySQL."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._prepared: WeakKeyDictionary[Any, OrderedDict[str, Any]] = WeakKeyDictionary()
+
+    @translate_exceptions
+    async def execute_prepared(self, query: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
+        """Rows of a SELECT with ``%s`` marks, by a statement that the server keeps ready.
+
+        As any other where the server or the driver keeps none.
+        """
+        async with self.acquire_connection() as connection:
+            statement = await self._statement(connection, query)
+            if statement is None:
+                async with connection.cursor() as cursor:
+                    await cursor.execute(query, values)
+                    found: Sequence[Sequence[Any]] = await cursor.fetchall()
+                    return found
+            # Should a column have become another meanwhile, the driver notices and reads anew.
+            rows: Sequence[Sequence[Any]] = (await statement.execute(values)).rows
+            return rows
+
+    async def _statement(self, connection: Any, query: str) -> Any:
+        """The statement as this connection has it ready; ``None`` where it cannot be had so."""
+        ready = self._prepared.get(connection)
+        if ready is None:
+            ready = self._prepared[connection] = OrderedDict()
+        if query in ready:
+            ready.move_to_end(query)
+            return ready[query]
+        statement = await _prepared(connection, query)
+        ready[query] = statement
+        if len(ready) > _PREPARED:
+            _, oldest = ready.popitem(last=False)
+            if oldest is not None:
+                await oldest.close()
+        return statement
+
     def _in_transaction(self) -> TransactionContext:
         return ReleasingTransactionContext(TransactionWrapper(self), self._pool_init_lock)
 
@@ -119,6 +171,18 @@ class ReleasingMySQLClient(MySQLClient):
         """Close the connections that nobody uses: they lead to a server that is not there."""
         for connection in self.idle():
             connection.close()
+
+
+async def _prepared(connection: Any, query: str) -> Any:
+    if not hasattr(connection, "prepare"):
+        return None  # aiomysql, where asyncmy has no wheel
+    try:
+        return await connection.prepare(query.replace("%s", "?"))
+    except errors.MySQLError as fault:
+        if not fault.args or fault.args[0] not in _NOT_PREPARED:
+            raise
+        _log.warning("A statement is not kept ready", extra={"reason": str(fault)})
+        return None
 
 
 client_class = ReleasingMySQLClient

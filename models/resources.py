@@ -14,6 +14,7 @@ from coordination.rate_limit import RateLimiter
 from coordination.settings import Settings
 from models.catalog.ancestor_memory import AncestorMemory
 from models.catalog.slug_memory import SlugMemory
+from models.catalog.subtree_memory import SubtreeMemory
 from models.database import Database, open_database
 from models.feed.passes import Passes
 from models.replicas.reading import Reading, open_reading
@@ -38,6 +39,7 @@ class Resources:
     hints: HintSender
     slugs: SlugMemory
     ancestors: AncestorMemory
+    subtrees: SubtreeMemory = field(default_factory=SubtreeMemory)
     announcing: set[asyncio.Task[None]] = field(default_factory=set)
     """Voidings under way, which outlive the requests that caused them."""
     webhook_gate: Gate = field(default_factory=Gate)

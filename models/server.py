@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
 from typing import Any
 
 from tortoise.backends.base.client import BaseDBAsyncClient
@@ -22,7 +22,6 @@ from coordination.metrics import (
     DATABASE_POOL_LIMIT,
     DATABASE_POOL_SIZE,
     DATABASE_POOL_USED,
-    DATABASE_QUERIES,
 )
 from coordination.settings import Settings
 from models.database_config import tortoise_config
@@ -32,8 +31,9 @@ from models.mysql_engine import ConnectionFault, ReleasingMySQLClient
 from models.server_watch import ServerWatch
 from models.sqlite_engine import ImmediateSqliteClient
 from models.sqlite_limits import LimitingSqliteClient
+from models.timing import timed
 
-__all__ = ["Connection", "Row", "Server", "timed"]
+__all__ = ["Connection", "Row", "Server"]
 
 Row = dict[str, Any]
 Connection = BaseDBAsyncClient
@@ -53,6 +53,9 @@ class Server:
         self.watch = watch or _watch_of(client, settings)
         self.dialect = dialect
         self.settings = settings
+        self._patience_s = (
+            settings.database_acquire_timeout_ms + settings.database_query_timeout_ms
+        ) / 1000
         self._closed = False
         self._identified = dialect.is_sqlite
         # SQLite has one connection for all reads of the process; heavy ones get one of their own.
@@ -88,7 +91,46 @@ class Server:
                     return await source.execute_limited(
                         self.dialect.marks(text), params, timeout_ms / 1000
                     )
-                return await source.execute_query_dict(self.dialect.marks(text), list(params))
+                rows: list[Row] = await source.execute_query_dict(
+                    self.dialect.marks(text), list(params)
+                )
+                return rows
+
+    async def fetch_values(
+        self,
+        sql: str,
+        params: Sequence[object] = (),
+        *,
+        purpose: str,
+        timeout_ms: int | None = None,
+    ) -> Sequence[Sequence[Any]]:
+        """As ``fetch``, each row as its values in the order of its columns."""
+        rows = await self.fetch(sql, params, purpose=purpose, timeout_ms=timeout_ms)
+        return [tuple(row.values()) for row in rows]
+
+    async def fetch_often(
+        self,
+        sql: str,
+        params: Sequence[object] = (),
+        *,
+        purpose: str,
+        timeout_ms: int | None = None,
+    ) -> Sequence[Sequence[Any]]:
+        """As ``fetch_values``, for a SELECT that comes again and again in the same few words.
+
+        The server keeps it ready, where it is one that can.
+        """
+        client = self.client
+        if not isinstance(client, ReleasingMySQLClient):
+            return await self.fetch_values(sql, params, purpose=purpose, timeout_ms=timeout_ms)
+        if timeout_ms is not None:
+            if not self._identified:
+                await self.identify()
+            sql = self.dialect.limited(sql, timeout_ms)
+        with timed(purpose), self.translated(stopping=timeout_ms is not None):
+            async with self._patience(timeout_ms):
+                rows: Sequence[Sequence[Any]] = await client.execute_prepared(sql, params)
+                return rows
 
     @asynccontextmanager
     async def heavy_slot(self) -> AsyncIterator[Connection | None]:
@@ -137,13 +179,14 @@ class Server:
             DATABASE_POOL_USED.set(pool.size - pool.freesize)
             DATABASE_POOL_LIMIT.set(pool.maxsize)
 
-    @asynccontextmanager
-    async def _patience(self, timeout_ms: int | None) -> AsyncIterator[None]:
+    def _patience(self, timeout_ms: int | None) -> AbstractAsyncContextManager[None]:
         """Our own deadline; the server's time limit as well where it has none to set."""
         if timeout_ms is None or self.dialect.has("statement_timeout"):
-            async with self.watch.patience(self._patience_s()):
-                yield
-            return
+            return self.watch.patience(self._patience_s)
+        return self._limited_patience(timeout_ms)
+
+    @asynccontextmanager
+    async def _limited_patience(self, timeout_ms: int) -> AsyncIterator[None]:
         try:
             async with self.watch.patience(
                 (timeout_ms + self.settings.database_acquire_timeout_ms) / 1000
@@ -153,29 +196,27 @@ class Server:
             DATABASE_FAULTS.labels("statement_given_up").inc()
             raise QueryTooExpensive("The query was given up after its time limit.") from None
 
-    @contextmanager
-    def translated(self, *, stopping: bool = False, admitted: bool = False) -> Iterator[None]:
+    def translated(self, *, stopping: bool = False, admitted: bool = False) -> _Translated:
         """Errors of the driver and of our patience inside become our own, and are counted.
 
         ``stopping``: the statement was to be stopped after a limit of its own. ``admitted``: ask
         even while the server is being left alone.
         """
-        if not admitted:
-            self.watch.admit()
-        began_at = self.watch.now()
-        try:
-            yield
-        except IntegrityError as error:
-            self.watch.answered()
-            raise conflict_of(error) from error
-        except (OperationalError, DBConnectionError) as error:
-            raise self._heard(error, began_at, stopping=stopping) from error
-        except (TimeoutError, OSError, EOFError, ConnectionFault) as error:
-            DATABASE_FAULTS.labels("timeout" if isinstance(error, TimeoutError) else "away").inc()
-            self.watch.unanswered(began_at)
-            raise DatabaseUnavailable("The database did not answer in time.") from error
-        else:
-            self.watch.answered()
+        return _Translated(self, stopping, admitted)
+
+    def _translate(self, error: BaseException, began_at: float, *, stopping: bool) -> None:
+        """Raise what this error means to callers; return where it says nothing of the server."""
+        match error:
+            case IntegrityError():
+                self.watch.answered()
+                raise conflict_of(error) from error
+            case OperationalError() | DBConnectionError():
+                raise self._heard(error, began_at, stopping=stopping) from error
+            case TimeoutError() | OSError() | EOFError() | ConnectionFault():
+                reason = "timeout" if isinstance(error, TimeoutError) else "away"
+                DATABASE_FAULTS.labels(reason).inc()
+                self.watch.unanswered(began_at)
+                raise DatabaseUnavailable("The database did not answer in time.") from error
 
     def _heard(
         self, error: OperationalError | DBConnectionError, began_at: float, *, stopping: bool
@@ -191,9 +232,33 @@ class Server:
             self.watch.complain(fault, str(error))
         return fault.error
 
-    def _patience_s(self) -> float:
-        settings = self.settings
-        return (settings.database_acquire_timeout_ms + settings.database_query_timeout_ms) / 1000
+
+class _Translated:
+    """``Server.translated``; a generator would cost a miss several times as much."""
+
+    __slots__ = ("_admitted", "_began_at", "_server", "_stopping")
+
+    def __init__(self, server: Server, stopping: bool, admitted: bool) -> None:
+        self._server = server
+        self._stopping = stopping
+        self._admitted = admitted
+
+    def __enter__(self) -> None:
+        watch = self._server.watch
+        if not self._admitted:
+            watch.admit()
+        self._began_at = watch.now()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._server.watch.answered()
+        else:
+            self._server._translate(error, self._began_at, stopping=self._stopping)
 
 
 def _watch_of(client: BaseDBAsyncClient, settings: Settings) -> ServerWatch:
@@ -213,16 +278,6 @@ def _watch_of(client: BaseDBAsyncClient, settings: Settings) -> ServerWatch:
 def _second_client(settings: Settings) -> ImmediateSqliteClient:
     credentials = tortoise_config(settings)["connections"]["default"]["credentials"]
     return ImmediateSqliteClient(**credentials, query_only="ON", connection_name="heavy")
-
-
-@contextmanager
-def timed(purpose: str) -> Iterator[None]:
-    """Measures a statement."""
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        DATABASE_QUERIES.labels(purpose).observe(time.perf_counter() - started)
 
 
 def _require_version(version: str, dialect: Dialect) -> None:

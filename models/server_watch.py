@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from types import TracebackType
 from typing import Final
 
 from coordination.cooldown import Cooldown
@@ -76,20 +77,17 @@ class ServerWatch:
             DATABASE_FAULTS.labels("paused").inc()
             raise DatabaseUnavailable("The database does not answer at present.")
 
-    @asynccontextmanager
-    async def patience(self, seconds: float) -> AsyncIterator[None]:
+    def patience(self, seconds: float) -> _Patience:
         """``asyncio.timeout`` that ends early when the server turns out to be away."""
+        return _Patience(self, seconds)
+
+    def _began(self, deadline: asyncio.Timeout) -> None:
         began_at = self.now()
         if self._waiting:
             oldest = next(iter(self._waiting.values()))
             if began_at - max(oldest, self._answered_at) > self._answer_within_s:
                 self._ask()
-        async with asyncio.timeout(seconds) as deadline:
-            self._waiting[deadline] = began_at
-            try:
-                yield
-            finally:
-                del self._waiting[deadline]
+        self._waiting[deadline] = began_at
 
     def answered(self) -> None:
         """The server said something, if only that it will not do it."""
@@ -155,3 +153,26 @@ class ServerWatch:
             with suppress(RuntimeError):  # it has just passed by itself
                 deadline.reschedule(at_once)
         self._on_silence()
+
+
+class _Patience:
+    """``ServerWatch.patience``; a generator would cost a miss several times as much."""
+
+    __slots__ = ("_deadline", "_watch")
+
+    def __init__(self, watch: ServerWatch, seconds: float) -> None:
+        self._watch = watch
+        self._deadline = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> None:
+        await self._deadline.__aenter__()
+        self._watch._began(self._deadline)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        del self._watch._waiting[self._deadline]
+        await self._deadline.__aexit__(kind, error, trace)

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from coordination import keys
-from coordination.cache import AnswerCache, Lifetime, ReadPlan
+from coordination.cache import AnswerCache, Ground, Lifetime, ReadPlan
 from coordination.cache_entry import Answer, answer_of
 from coordination.cache_plane import CachePlane
 from coordination.clients import open_cache_client
@@ -44,7 +44,7 @@ class Source:
         self.may_answer = asyncio.Event()
         self.may_answer.set()
 
-    async def fill(self, settled_ms: int) -> Answer:
+    async def fill(self, ground: Ground) -> Answer:
         self.asked += 1
         answer = self.answer
         await self.may_answer.wait()

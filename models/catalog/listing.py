@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any
-from uuid import UUID
+from typing import Any, NamedTuple
 
 from coordination import keys
-from coordination.cache import Fetched, Lifetime, ReadPlan
+from coordination.cache import NO_GROUND, Fetched, Ground, Lifetime, ReadPlan
 from coordination.cache_ahead import Ahead
 from coordination.cache_entry import Answer, answer_of
 from coordination.errors import FieldError, InvalidInput
@@ -20,7 +20,7 @@ from models.catalog.cursors import Position, read_cursor, sign_cursor
 from models.catalog.money import format_price
 from models.catalog.page_sql import is_bounded, select_page
 from models.catalog.query import ListQuery, Sort
-from models.catalog.representation import list_body
+from models.catalog.representation import ProductRow, by_column, hyphenated, in_order, list_body
 from models.catalog.search import matching, ranked_page
 from models.database import Row
 from models.fields import from_column, to_column
@@ -32,23 +32,38 @@ __all__ = ["category_slug", "fetch_list", "fill_list", "first_page", "plan_for"]
 
 def plan_for(settings: Settings, query: ListQuery) -> ReadPlan:
     """Where this query's page is cached, and which generations void it."""
-    return _plan(
-        query,
+    return _asked(settings, query).plan
+
+
+class _Asked(NamedTuple):
+    """What a query alone tells. ``digest``: what its cursors are bound to."""
+
+    plan: ReadPlan
+    digest: bytes
+    after: Position | None
+
+
+def _asked(settings: Settings, query: ListQuery) -> _Asked:
+    """Raises ``InvalidCursor``."""
+    lifetime = (
         settings.cache_list_soft_ttl_s,
         settings.cache_list_ttl_s,
         settings.cache_negative_ttl_s,
     )
+    return _known(query, lifetime, settings.cursor_secret)
 
 
 @lru_cache(8192)
-def _plan(query: ListQuery, soft_s: int, hard_s: int, negative_s: int) -> ReadPlan:
+def _known(query: ListQuery, lifetime: tuple[int, int, int], secrets: tuple[str, ...]) -> _Asked:
     led = keys.generation_category(query.category) if query.category else keys.GENERATION_PRODUCTS
-    return ReadPlan(
+    digest = query.digest()
+    plan = ReadPlan(
         kind="list",
         entry=keys.product_list(query.canonical()),
         generations=(keys.GENERATION_ALL, led),
-        lifetime=Lifetime(soft_s=soft_s, hard_s=hard_s, negative_s=negative_s),
+        lifetime=Lifetime(*lifetime),
     )
+    return _Asked(plan, digest, read_cursor(digest, query.cursor, secrets))
 
 
 async def fetch_list(
@@ -64,39 +79,39 @@ async def fetch_list(
     ``InvalidInput`` (unknown category or farm, bad cursor), ``QueryTooExpensive`` and
     ``DatabaseUnavailable``.
     """
-    _position(resources, query)  # refuses a bad cursor before any work
-    fetched = await resources.cache.fetch(
-        plan_for(resources.settings, query), partial(fill_list, resources, query), limit, ahead
-    )
+    # Refuses a bad cursor before any work.
+    plan = plan_for(resources.settings, query)
+    fetched = await resources.cache.fetch(plan, partial(fill_list, resources, query), limit, ahead)
     if fetched.warm:
         resources.hints.send(WARM_CACHE, WarmCache(lists=[query.canonical()]))
     return fetched
 
 
-async def fill_list(resources: Resources, query: ListQuery, settled_ms: int = 0) -> Answer:
-    """Ask the database for the page and lay it out. Raises as ``fetch_list`` does.
-
-    ``settled_ms``: see ``coordination.cache.Fill``.
-    """
+async def fill_list(resources: Resources, query: ListQuery, ground: Ground = NO_GROUND) -> Answer:
+    """Ask the database for the page and lay it out. Raises as ``fetch_list`` does."""
 
     async def fill(server: Server) -> Answer:
-        return await _filled(resources, server, query)
+        return await _filled(resources, server, query, ground)
 
-    return await resources.reading.run(settled_ms, fill)
+    return await resources.reading.run(ground.settled_ms, fill)
 
 
-async def _filled(resources: Resources, server: Server, query: ListQuery) -> Answer:
-    category_ids = await _subtree(server, query.category) if query.category else []
-    after = _position(resources, query)
+async def _filled(resources: Resources, server: Server, query: ListQuery, ground: Ground) -> Answer:
+    category_ids: Sequence[int] = ()
+    if query.category:
+        category_ids = await _subtree(resources, server, query.category, ground)
+    _, digest, after = _asked(resources.settings, query)
+    rows: Sequence[ProductRow]
     if query.sort is Sort.RELEVANCE:
-        rows, position = await ranked_page(resources, server, query, category_ids, after)
+        ranked, position = await ranked_page(resources, server, query, category_ids, after)
+        rows = [in_order(row) for row in ranked]
     else:
         rows, position = await _keyset_page(server, query, category_ids, after)
     if not rows and query.farm is not None and after is None:
         await _require_farm(server, query.farm)
     next_cursor = link = None
     if position is not None:
-        next_cursor = sign_cursor(query.digest(), position, resources.settings.cursor_secret)
+        next_cursor = sign_cursor(digest, position, resources.settings.cursor_secret)
         currency = resources.settings.market_currency
         bounds = [
             None if bound is None else format_price(bound, currency)
@@ -106,30 +121,29 @@ async def _filled(resources: Resources, server: Server, query: ListQuery) -> Ans
     return answer_of(list_body(rows, query.limit, next_cursor), link)
 
 
-def _position(resources: Resources, query: ListQuery) -> Position | None:
-    if query.cursor is None:
-        return None
-    return read_cursor(query.digest(), query.cursor, resources.settings.cursor_secret)
-
-
 async def _keyset_page(
-    server: Server, query: ListQuery, category_ids: list[int], after: Position | None
-) -> tuple[list[Row], Position | None]:
+    server: Server, query: ListQuery, category_ids: Sequence[int], after: Position | None
+) -> tuple[Sequence[ProductRow], Position | None]:
     match = matching(server.dialect, query.q) if query.q else None
     sql, params = select_page(server.dialect, query, category_ids, after, match)
     settings = server.settings
     purpose, limit_ms = ("search", settings.search_timeout_ms)
     if match is None:
         purpose, limit_ms = ("list", settings.list_timeout_ms)
+    rows: Sequence[ProductRow]
     if match is None and is_bounded(query, category_ids):
-        rows = await server.fetch(sql, params, purpose=purpose, timeout_ms=limit_ms)
+        # A union of many ranges is long, and in other words for each number of them.
+        fetch = server.fetch_often if len(category_ids) <= 1 else server.fetch_values
+        rows = await fetch(sql, params, purpose=purpose, timeout_ms=limit_ms)
     else:
         async with server.heavy_slot() as conn:
-            rows = await server.fetch(sql, params, purpose=purpose, timeout_ms=limit_ms, conn=conn)
+            found = await server.fetch(sql, params, purpose=purpose, timeout_ms=limit_ms, conn=conn)
+        rows = [in_order(row) for row in found]
     if len(rows) <= query.limit:
         return rows, None
     page = rows[: query.limit]
-    return page, (_sort_value(page[-1], query.sort), str(UUID(bytes=bytes(page[-1]["id"]))))
+    last = by_column(page[-1])
+    return page, (_sort_value(last, query.sort), hyphenated(last["id"]))
 
 
 def _sort_value(row: Row, sort: Sort) -> Any:
@@ -151,10 +165,16 @@ async def category_slug(resources: Resources, category_id: int) -> str:
     return str(rows[0]["slug"])
 
 
-async def _subtree(server: Server, slug: str) -> list[int]:
-    ids = await ids_below(server, slug)
-    if not ids:
-        raise _no_such("category")
+async def _subtree(
+    resources: Resources, server: Server, slug: str, ground: Ground
+) -> Sequence[int]:
+    memory = resources.subtrees
+    ids = memory.recall(slug, ground.stamp)
+    if ids is None:
+        ids = tuple(await ids_below(server, slug))
+        if not ids:
+            raise _no_such("category")
+        memory.remember(slug, ground.stamp, ids)
     return ids
 
 

@@ -43,7 +43,7 @@ def parse_price(text: str, currency: str) -> int | None:
 
 def format_price(minor: int, currency: str) -> str:
     """The decimal string with exactly the currency's decimals."""
-    exponent = exponent_of(currency)
+    exponent = EXPONENTS[currency]
     if exponent == 0:
         return str(minor)
     digits = str(minor).zfill(exponent + 1)

@@ -6,7 +6,7 @@ from functools import partial
 from uuid import UUID
 
 from coordination import keys
-from coordination.cache import Fetched, Lifetime, ReadPlan
+from coordination.cache import NO_GROUND, Fetched, Ground, Lifetime, ReadPlan
 from coordination.cache_ahead import Ahead
 from coordination.cache_entry import NOT_FOUND, Answer, answer_of
 from coordination.errors import NotFound
@@ -14,7 +14,7 @@ from coordination.jobs import WARM_CACHE, WarmCache
 from coordination.rate_limit import LimitRequest
 from coordination.settings import Settings
 from models.catalog.page_sql import select_rows
-from models.catalog.representation import product_body
+from models.catalog.representation import in_order, product_body
 from models.database import Connection
 from models.resources import Resources
 from models.server import Server
@@ -59,13 +59,15 @@ async def fetch_product(
     return fetched
 
 
-async def fill_product(resources: Resources, product_id: UUID, settled_ms: int = 0) -> Answer:
-    """Ask the database for the product. ``settled_ms``: see ``coordination.cache.Fill``."""
+async def fill_product(
+    resources: Resources, product_id: UUID, ground: Ground = NO_GROUND
+) -> Answer:
+    """Ask the database for the product."""
 
     async def fill(server: Server) -> Answer:
         return await _read(server, product_id) or NOT_FOUND
 
-    return await resources.reading.run(settled_ms, fill)
+    return await resources.reading.run(ground.settled_ms, fill)
 
 
 async def read_product(
@@ -77,8 +79,12 @@ async def read_product(
 
 async def _read(server: Server, product_id: UUID, conn: Connection | None = None) -> Answer | None:
     sql, params = select_rows(server.dialect, [product_id])
-    rows = await server.fetch(sql, params, purpose="product", conn=conn)
-    return answer_of(product_body(rows[0])) if rows else None
+    if conn is None:
+        found = await server.fetch_often(sql, params, purpose="product")
+    else:
+        rows = await server.fetch(sql, params, purpose="product", conn=conn)
+        found = [in_order(row) for row in rows]
+    return answer_of(product_body(found[0])) if found else None
 
 
 def no_such_product(product_id: UUID) -> NotFound:

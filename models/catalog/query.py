@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 import orjson
 
@@ -57,14 +57,31 @@ class ListQuery:
 
     def digest(self) -> bytes:
         """What a cursor is bound to: filter and sort, not the page's size."""
-        return digest_of(orjson.dumps(replace(self, limit=0, cursor=None)))
+        # Field by field, in their order: cursors of earlier releases are bound to these bytes.
+        return digest_of(
+            orjson.dumps(
+                {
+                    "category": self.category,
+                    "farm": self.farm,
+                    "q": self.q,
+                    "min_price": self.min_price,
+                    "max_price": self.max_price,
+                    "in_stock": self.in_stock,
+                    "sort": self.sort,
+                    "order": self.order,
+                    "limit": 0,
+                    "cursor": None,
+                }
+            )
+        )
 
     def next_target(self, next_cursor: str, price: Sequence[str | None]) -> str:
         """The relative URL of the next page; ``price``: both bounds as decimal strings."""
         given = {
             "category": self.category,
             "farm": self.farm,
-            "q": self.q,
+            # Of all of these only words need quoting.
+            "q": None if self.q is None else quote_plus(self.q),
             "min_price": price[0],
             "max_price": price[1],
             "in_stock": None if self.in_stock is None else str(self.in_stock).lower(),
@@ -73,4 +90,5 @@ class ListQuery:
             "limit": self.limit,
             "cursor": next_cursor,
         }
-        return "/v1/products?" + urlencode({k: v for k, v in given.items() if v is not None})
+        pairs = [f"{name}={value}" for name, value in given.items() if value is not None]
+        return f"/v1/products?{'&'.join(pairs)}"

@@ -32,8 +32,8 @@ async def warm_lists(
     """Fill these pages anew; ``only_if_present`` skips those nobody asked for lately."""
     stored = 0
     for query in queries:
-        plan = listing.plan_for(resources.settings, query)
         try:
+            plan = listing.plan_for(resources.settings, query)
             stored += await resources.cache.refresh(
                 plan,
                 partial(listing.fill_list, resources, query),

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from models.catalog.representation import product_body, timestamp
+from models.catalog.representation import in_order, product_body, timestamp
 from models.feed.following import Entry, Page
 
 __all__ = ["page_body"]
@@ -28,5 +28,5 @@ def _entry(entry: Entry) -> dict[str, Any]:
         "version": entry.version,
         "changed_at": timestamp(entry.changed_at),
         # Byte for byte what GET of the product answers.
-        "product": None if product is None else orjson.Fragment(product_body(product)),
+        "product": None if product is None else orjson.Fragment(product_body(in_order(product))),
     }

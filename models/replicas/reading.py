@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 from tortoise.exceptions import DBConnectionError, OperationalError
 
+from coordination.counting import Count
 from coordination.errors import DatabaseUnavailable, InvalidInput, Misconfigured, QueryTooExpensive
 from coordination.metrics import DATABASE_READS, DATABASE_REPLICA_FAULTS
 from coordination.settings import Settings
@@ -28,8 +29,8 @@ _MARGIN_MS: Final = 1_000
 """For Redis's clock, by which voidings are dated: how far it may jump ahead unnoticed."""
 _BEATS_KEPT_S: Final = 60.0
 """For how far behind a replica can be told to be; past that, for how long at least."""
-_BY_PRIMARY: Final = DATABASE_READS.labels("primary")
-_BY_REPLICA: Final = DATABASE_READS.labels("replica")
+_BY_PRIMARY: Final = Count(DATABASE_READS, "primary")
+_BY_REPLICA: Final = Count(DATABASE_READS, "replica")
 
 
 class Reading:
@@ -54,9 +55,9 @@ class Reading:
     async def run(self, settled_ms: int, work: Callable[[Server], Awaitable[T]]) -> T:
         """What ``work`` reads, all of it from the one server it is given.
 
-        ``settled_ms``: see ``coordination.cache.Fill``. ``work`` is done again on the primary when
-        a replica fails or is lost meanwhile, and when it knows less than ``work`` asked for, which
-        ``InvalidInput`` tells: what was just made voids nothing that never showed it.
+        ``settled_ms``: see ``coordination.cache.Ground``. ``work`` is done again on the primary
+        when a replica fails or is lost meanwhile, and when it knows less than ``work`` asked for,
+        which ``InvalidInput`` tells: what was just made voids nothing that never showed it.
         """
         replica = self._chosen(settled_ms) if self._replicas else None
         if replica is not None:
@@ -75,9 +76,9 @@ class Reading:
             except InvalidInput:
                 pass
             else:
-                _BY_REPLICA.inc()
+                _BY_REPLICA.add()
                 return answer
-        _BY_PRIMARY.inc()
+        _BY_PRIMARY.add()
         return await work(self._primary)
 
     def states(self) -> dict[str, ReplicaState]:

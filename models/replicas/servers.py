@@ -15,8 +15,9 @@ from models.database_config import mysql_credentials
 from models.dialects import MARIADB
 from models.mysql_engine import ReleasingMySQLClient
 from models.replicas.beats import Beat
-from models.server import Server, timed
+from models.server import Server
 from models.server_watch import ServerWatch
+from models.timing import timed
 
 __all__ = ["BriskServer", "HeartbeatServer"]
 

@@ -18,7 +18,7 @@ import pickle
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -93,7 +93,7 @@ _INSERT: Final = (
     " VALUES (%s, 1, %s, %s, %s, %s, UTC_TIMESTAMP(6), 'pending', 0, UTC_TIMESTAMP(6))"
 )
 
-Asking = Callable[[str, tuple[Any, ...]], Awaitable[list[dict[str, Any]]]]
+Asking = Callable[[str, tuple[Any, ...]], Awaitable[Sequence[Sequence[Any]]]]
 
 
 def _asking(app: App, database_url: str) -> Asking:
@@ -101,7 +101,6 @@ def _asking(app: App, database_url: str) -> Asking:
     # As Tortoise chooses.
     name = "asyncmy" if importlib.util.find_spec("asyncmy") else "aiomysql"
     driver = importlib.import_module(name)
-    dict_cursor = importlib.import_module(f"{name}.cursors").DictCursor
     parts = urlsplit(database_url)
     pools: list[Any] = []
 
@@ -121,10 +120,10 @@ def _asking(app: App, database_url: str) -> Asking:
             )
         )
 
-    async def ask(sql: str, params: tuple[Any, ...]) -> list[dict[str, Any]]:
-        async with pools[0].acquire() as connection, connection.cursor(dict_cursor) as cursor:
+    async def ask(sql: str, params: tuple[Any, ...]) -> Sequence[Sequence[Any]]:
+        async with pools[0].acquire() as connection, connection.cursor() as cursor:
             await cursor.execute(sql, params)
-            rows: list[dict[str, Any]] = await cursor.fetchall()
+            rows: Sequence[Sequence[Any]] = await cursor.fetchall()
             return rows
 
     return ask

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from coordination import keys
-from coordination.cache import AnswerCache, Lifetime, Outcome
+from coordination.cache import AnswerCache, Ground, Lifetime, Outcome
 from coordination.cache_entry import NOT_FOUND, Answer, answer_of
 from coordination.errors import DatabaseUnavailable, InvalidInput
 from tests.caching import PLAN, VALUE, Source, cache_process
@@ -23,7 +23,7 @@ _ID = UUID("01900000-0000-7000-8000-000000000001")
 _NEWER = answer_of(b'{"data": ["newer"]}')
 
 
-async def _away(settled_ms: int) -> Answer:
+async def _away(ground: Ground) -> Answer:
     raise DatabaseUnavailable("away")
 
 
@@ -80,7 +80,7 @@ async def test_it_is_served_no_longer_than_configured(
 async def test_what_the_client_did_wrong_is_told_and_not_hidden_by_an_expired_entry(
     tmp_path: Path, fresh_redis: PrivateRedis
 ) -> None:
-    async def refuse(settled_ms: int) -> Answer:
+    async def refuse(ground: Ground) -> Answer:
         raise InvalidInput([])
 
     async with cache_process(tmp_path, fresh_redis) as cache:
@@ -138,9 +138,9 @@ class _Settling(Source):
         super().__init__()
         self.settled_ms = -1
 
-    async def fill(self, settled_ms: int) -> Answer:
-        self.settled_ms = settled_ms
-        return await super().fill(settled_ms)
+    async def fill(self, ground: Ground) -> Answer:
+        self.settled_ms = ground.settled_ms
+        return await super().fill(ground)
 
 
 async def test_a_filler_learns_how_long_ago_its_answer_was_last_voided(

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from coordination import keys
-from coordination.cache import AnswerCache, Fill, Outcome, ReadPlan
+from coordination.cache import AnswerCache, Fill, Ground, Outcome, ReadPlan
 from coordination.cache_entry import NOT_FOUND, Answer, answer_of
 from coordination.errors import DatabaseUnavailable
 from coordination.jobs import WARM_CACHE
@@ -45,8 +45,8 @@ async def test_a_fill_that_ends_after_a_voiding_resurrects_nothing(
     }
     may_end, read_old = asyncio.Event(), asyncio.Semaphore(0)
 
-    async def slowly(fill: Fill, settled_ms: int) -> Answer:
-        answer = await fill(settled_ms)
+    async def slowly(fill: Fill, ground: Ground) -> Answer:
+        answer = await fill(ground)
         read_old.release()
         await may_end.wait()
         return answer
@@ -154,7 +154,7 @@ async def test_a_client_that_leaves_does_not_stop_the_fill_for_others(
 async def test_a_failing_fill_gives_its_lease_back(
     tmp_path: Path, fresh_redis: PrivateRedis
 ) -> None:
-    async def fail(settled_ms: int) -> Answer:
+    async def fail(ground: Ground) -> Answer:
         raise DatabaseUnavailable("away")
 
     async with cache_process(tmp_path, fresh_redis) as cache:

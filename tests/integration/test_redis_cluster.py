@@ -15,7 +15,7 @@ from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
 
 from coordination import keys
-from coordination.cache import AnswerCache, Outcome, ReadPlan
+from coordination.cache import AnswerCache, Ground, Outcome, ReadPlan
 from coordination.cache_entry import Answer, answer_of
 from coordination.clients import open_lock_client, ping, replacements
 from coordination.jobs import SWEEP, Sweep, message, open_broker
@@ -89,7 +89,7 @@ async def test_no_answered_write_is_unseen_by_any_later_read(
     def goes_on() -> bool:
         return not enough() and asyncio.get_running_loop().time() < ends_at
 
-    async def fill(settled_ms: int) -> Answer:
+    async def fill(ground: Ground) -> Answer:
         seen = version
         await asyncio.sleep(random.choice((0, 0.001, 0.01)))
         return answer_of(b"%d" % seen)

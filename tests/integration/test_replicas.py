@@ -14,6 +14,7 @@ from uuid import UUID
 import orjson
 import pytest
 
+from coordination.cache import Ground
 from coordination.cache_entry import Answer
 from coordination.errors import DatabaseUnavailable
 from models.catalog import listing, product_writes
@@ -36,6 +37,7 @@ _LAG_MS = 400
 _CHECK_MS = 50
 _SETTLED_MS = _LAG_MS + 1_001
 """Just more than what sends a read to a replica."""
+_SETTLED = Ground(_SETTLED_MS, b"")
 _BUSY_MACHINE_S = 10.0
 
 
@@ -127,7 +129,7 @@ def _price(answer: Answer) -> str:
 
 
 async def _fill(resources: Resources, product_id: UUID, settled_ms: int = _SETTLED_MS) -> str:
-    return _price(await fill_product(resources, product_id, settled_ms))
+    return _price(await fill_product(resources, product_id, Ground(settled_ms, b"")))
 
 
 async def _priced(resources: Resources, product_id: UUID, price: str) -> None:
@@ -155,7 +157,7 @@ async def test_all_statements_of_a_settled_fill_go_to_the_replica(
     await add_product(resources.db)
     replica.catch_up()
     with primary.general_log() as at_primary, replica.general_log() as at_replica:
-        answer = await listing.fill_list(resources, query, _SETTLED_MS)
+        answer = await listing.fill_list(resources, query, _SETTLED)
         assert b"Apple" in answer.body
         assert _of_products(at_primary()) == []
         steps = (query.category is not None) + 1 + (query.sort is Sort.RELEVANCE)
@@ -204,7 +206,7 @@ async def test_a_read_that_a_frozen_replica_holds_is_answered_by_the_primary(
     replica.catch_up()
 
     async def pages(number: int = 20) -> None:
-        fills = (listing.fill_list(resources, ListQuery(), _SETTLED_MS) for _ in range(number))
+        fills = (listing.fill_list(resources, ListQuery(), _SETTLED) for _ in range(number))
         assert all(b"Apple" in page.body for page in await asyncio.gather(*fills))
 
     await pages()
@@ -255,7 +257,7 @@ async def test_a_farm_made_just_now_is_known_although_that_voids_nothing(
         purpose="test",
     )
     assert resources.reading.states() == {"replica-1": ReplicaState.OK}
-    page = await listing.fill_list(resources, ListQuery(farm=farm), _SETTLED_MS)
+    page = await listing.fill_list(resources, ListQuery(farm=farm), _SETTLED)
     assert orjson.loads(page.body)["data"] == []
 
 
