@@ -113,15 +113,18 @@ class AnswerCache:
         return self._count(plan, await self._wait(plan, read, fill))
 
     async def refresh(self, plan: ReadPlan, fill: Fill, *, only_if_present: bool = False) -> bool:
-        """Fill an entry anew, for warm-up. Returns whether it was stored.
+        """Fill an entry anew, for warm-up, unless it is fresh. Returns whether it was stored.
 
         ``only_if_present`` leaves keys alone that nobody has asked for lately. Does nothing while
-        another filler is at work. Raises ``CacheUnavailable``, and whatever ``fill`` raises.
+        another filler is at work, nor where one was since the entry was voided: a fresh entry is
+        one of the current generations. Raises ``CacheUnavailable``, and whatever ``fill`` raises.
         """
         if only_if_present and not await self.plane.exists(plan.entry):
             return False
         read = await self._read(plan, None, warm_lease_ms=0)
         if read.state not in {LookState.SERVED, LookState.FILLING}:
+            return False
+        if read.state is LookState.SERVED and read.now_ms < decode(read.raw).fresh_until_ms:
             return False
         _, stored = await self._fill_and_store(plan, read, fill)
         return stored

@@ -13,7 +13,7 @@ import orjson
 import pytest
 
 from coordination import keys
-from coordination.cache import AnswerCache, Fill, Ground, Outcome, ReadPlan
+from coordination.cache import AnswerCache, Fill, Ground, Lifetime, Outcome, ReadPlan
 from coordination.cache_entry import NOT_FOUND, Answer, answer_of
 from coordination.errors import DatabaseUnavailable
 from coordination.jobs import WARM_CACHE
@@ -26,6 +26,9 @@ from tests.catalogue import add_product, change_price_silently
 from tests.integration.conftest import HintLog
 from tests.polling import eventually_async
 from tests.servers import PrivateRedis
+
+_SOON_DUE = Lifetime(soft_s=0, hard_s=60, negative_s=10)
+"""For entries that a warm-up may fill anew at once."""
 
 
 @pytest.mark.parametrize("mishap", ["none", "generations evicted", "emptied", "restarted empty"])
@@ -164,9 +167,34 @@ async def test_a_failing_fill_gives_its_lease_back(
             assert not client.exists(PLAN.entry)
         assert (await cache.fetch(PLAN, Source().fill, None)).outcome is Outcome.MISS
         # A refresh that fails leaves what it found.
+        aging = replace(PLAN, entry=keys.product_list("aging"), lifetime=_SOON_DUE)
+        await cache.fetch(aging, Source().fill, None)
         with pytest.raises(DatabaseUnavailable):
-            await cache.refresh(PLAN, fail)
-        assert (await cache.fetch(PLAN, fail, None)).outcome is Outcome.HIT
+            await cache.refresh(aging, fail)
+        assert (await cache.fetch(aging, fail, None)).outcome in {Outcome.HIT, Outcome.STALE}
+
+
+async def test_what_was_filled_since_its_voiding_is_not_filled_again(
+    tmp_path: Path, fresh_redis: PrivateRedis
+) -> None:
+    """Whoever comes first after a voiding, a reader or the warm-up, is the only one to ask."""
+    source = Source()
+    async with (
+        cache_process(tmp_path, fresh_redis) as cache,
+        cache_process(tmp_path, fresh_redis) as warming,
+    ):
+        for fills in range(1, 41):
+            readers = [cache.fetch(PLAN, source.fill, None) for _ in range(5)]
+            if fills % 4 == 0:
+                await asyncio.gather(*readers)
+                assert not await warming.refresh(PLAN, source.fill)
+            elif fills % 4 == 1:
+                assert await warming.refresh(PLAN, source.fill)
+                await asyncio.gather(*readers)
+            else:
+                await asyncio.gather(warming.refresh(PLAN, source.fill), *readers)
+            assert source.asked == fills
+            await cache.plane.void([], [keys.GENERATION_PRODUCTS])
 
 
 # redis-py drops a connection whose opening is cancelled at its very end; collecting it closes it.
@@ -264,16 +292,17 @@ async def test_a_refresh_that_ends_after_a_voiding_is_refused(
 ) -> None:
     source = Source()
     async with cache_process(tmp_path, fresh_redis) as cache:
-        await cache.fetch(PLAN, source.fill, None)
+        plan = replace(PLAN, lifetime=_SOON_DUE)
+        await cache.fetch(plan, source.fill, None)
         source.may_answer.clear()
-        late = asyncio.create_task(cache.refresh(PLAN, source.fill))
+        late = asyncio.create_task(cache.refresh(plan, source.fill))
         await eventually_async(lambda: source.asked == 2)
         assert await cache.plane.void([], [keys.GENERATION_PRODUCTS]) == []
         newer = Source(answer_of(b"newer"))
-        assert (await cache.fetch(PLAN, newer.fill, None)).answer == newer.answer
+        assert (await cache.fetch(plan, newer.fill, None)).answer == newer.answer
         source.may_answer.set()
         assert not await late
-        assert (await cache.fetch(PLAN, newer.fill, None)).answer == newer.answer
+        assert (await cache.fetch(plan, newer.fill, None)).answer == newer.answer
 
 
 @pytest.mark.parametrize("draw", [0.0, 0.5, 1.0])
