@@ -18,6 +18,7 @@ from models.catalog.subtree_memory import SubtreeMemory
 from models.database import Database, open_database
 from models.feed.passes import Passes
 from models.replicas.reading import Reading, open_reading
+from models.webhooks.backlog import Backlog
 from models.webhooks.gate import Gate
 
 __all__ = ["Resources", "open_resources"]
@@ -42,6 +43,8 @@ class Resources:
     subtrees: SubtreeMemory = field(default_factory=SubtreeMemory)
     announcing: set[asyncio.Task[None]] = field(default_factory=set)
     """Voidings under way, which outlive the requests that caused them."""
+    webhook_backlog: Backlog = field(default_factory=Backlog)
+    """Webhook events that this process means to claim."""
     webhook_gate: Gate = field(default_factory=Gate)
     """Through which this process's batches of webhook events pass."""
     numbering: Passes = field(default_factory=Passes)

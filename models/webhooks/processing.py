@@ -52,35 +52,45 @@ class _Outcome:
 async def process(resources: Resources, event_ids: Sequence[int] = ()) -> int:
     """Work on these events, then on whatever is due; returns how many are pending no longer.
 
-    Goes on while it finds some, for about ten seconds. Raises ``DatabaseUnavailable`` when nothing
-    could be claimed; what was claimed is settled or given back.
+    Goes on while it finds some, for about ten seconds. Leaves them to those of this process who are
+    at it already, and returns 0, where these are enough. Raises ``DatabaseUnavailable`` when
+    nothing could be claimed; what was claimed is settled or given back.
     """
-    until = asyncio.get_running_loop().time() + _JOB_S
-    ended = (await _batches(resources, event_ids, until)).ended
+    backlog = resources.webhook_backlog
+    backlog.add(event_ids)
+    if backlog.is_full:
+        return 0
+    with backlog.lane():
+        return await _work_off(resources, asyncio.get_running_loop().time() + _JOB_S)
+
+
+async def _work_off(resources: Resources, until: float) -> int:
+    backlog = resources.webhook_backlog
+    ended = (await _batches(resources, until)).ended
     # While the queue is long the sweep sends nothing: the hints in it must do for suspects and for
     # what waits after a failure, and take a backlog in batches instead of hint by hint.
     while asyncio.get_running_loop().time() < until:
         due = await claims.find_due(resources.db)
         suspects = await _suspects(resources, due.suspects)
-        batches = await _batches(resources, due.fresh, until)
+        backlog.add(due.fresh)
+        batches = await _batches(resources, until)
         ended += suspects.ended + batches.ended
-        if not suspects.claimed and not batches.claimed:
+        if not suspects.claimed and not batches.claimed and not backlog:
             break
     return ended
 
 
-async def _batches(resources: Resources, event_ids: Sequence[int], until: float) -> _Outcome:
-    """Work on these until none of them can be claimed. What is left then, the sweep finds."""
-    left = set(event_ids)
+async def _batches(resources: Resources, until: float) -> _Outcome:
+    """Work on what waits, batch by batch. What cannot be claimed then, the sweep finds."""
+    backlog, most = resources.webhook_backlog, resources.settings.webhook_batch
     count = ended = 0
-    while left and asyncio.get_running_loop().time() < until:
+    while backlog and asyncio.get_running_loop().time() < until:
         async with resources.webhook_gate.shared():
-            claimed = await claims.claim_batch(resources.db, sorted(left))
-            if not claimed.events:
-                break
-            ended += (await _work(resources, claimed)).ended
+            with backlog.taken(most) as event_ids:
+                claimed = await claims.claim_batch(resources.db, event_ids)
+                if claimed.events:
+                    ended += (await _work(resources, claimed)).ended
         count += len(claimed.events)
-        left.difference_update(claimed.ids)
     return _Outcome(count, ended)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ class Deliveries:
     run: str
     """Part of the ids, so that no two runs have the same."""
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _first: int = field(default_factory=lambda: 2 * secrets.randbelow(10**6))
+    """So that no run tells a kept catalogue what the last told it: it would change nothing."""
 
     def asks(self, count: int) -> Iterator[Ask]:
         """So many more, signed now: to be sent within five minutes."""
@@ -47,7 +50,7 @@ class Deliveries:
                     "data": {
                         "farm": product.farm_external_id,
                         "sku": product.sku,
-                        **_news(number),
+                        **_news(self._first + number),
                     },
                 }
             )

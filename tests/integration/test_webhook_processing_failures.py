@@ -132,6 +132,26 @@ async def test_doubled_hints_apply_once(resources: Resources) -> None:
     assert await process(resources, ids) == 0
 
 
+async def test_a_burst_of_hints_is_claimed_in_full_batches(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not hint by hint: whoever finds enough others at work leaves them its ids."""
+    ids = await add_events(resources.db, [said("product.upserted", 1, f"S{n}") for n in range(40)])
+    claimed: list[int] = []
+    real = claims.claim_batch
+
+    async def counted(db: Database, event_ids: Sequence[int]) -> claims.Claimed:
+        claimed.append(len(event_ids))
+        return await real(db, event_ids)
+
+    monkeypatch.setattr(claims, "claim_batch", counted)
+    ended = await asyncio.gather(*(process(resources, [event_id]) for event_id in ids))
+    assert sum(ended) == 40
+    assert await states(resources.db, ids) == ["done"] * 40
+    assert len(claimed) <= 2 + 40 / resources.settings.webhook_batch
+    assert sum(claimed) == 40
+
+
 class Defect(Exception):
     """What no event should provoke, and one does."""
 
