@@ -32,6 +32,7 @@ DatabaseFeature = Literal[
     "foreign_keys",
     "isolation_levels",
     "session_variables",
+    "multi_statements",
 ]
 """What some MySQL-protocol servers refuse; docs/operations.md tells which."""
 

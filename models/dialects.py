@@ -33,6 +33,8 @@ class Dialect:
     index_hint: str
     straight_join: str
     join: str
+    nowait: str = ""
+    """Goes before a statement that shall fail rather than wait for a lock; empty: cannot be."""
     without: frozenset[DatabaseFeature] = frozenset()
     """What this server cannot do."""
 
@@ -82,8 +84,9 @@ MARIADB: Final = Dialect(
     index_hint="FORCE INDEX ({})",
     straight_join="SELECT STRAIGHT_JOIN",
     join="JOIN",
+    nowait="SET STATEMENT innodb_lock_wait_timeout = 0 FOR ",
 )
-MYSQL: Final = replace(MARIADB, name="mysql")
+MYSQL: Final = replace(MARIADB, name="mysql", nowait="")
 _SQLITE_NOW: Final = "strftime('%Y-%m-%d %H:%M:%f', 'now') || '000'"
 SQLITE: Final = Dialect(
     name="sqlite",

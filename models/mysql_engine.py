@@ -14,7 +14,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -43,6 +44,12 @@ _NOT_PREPARED: Final = frozenset({1047, 1235, 1295, 1461})
 
 ConnectionFault: type[Exception] = errors.InterfaceError
 """What the driver raises for a connection that died under it; Tortoise lets it through."""
+
+
+CAN_COMMIT_AT_ONCE: Final[bool] = mysql.__name__ == "asyncmy"
+"""Whether the driver sends several statements in one packet; aiomysql has to be told to."""
+
+Literal = Callable[[object], str]
 
 
 class ReleasingTransactionContext(TransactionContextPooled):
@@ -140,6 +147,48 @@ class ReleasingMySQLClient(MySQLClient):
         context = ReleasingTransactionContext(TransactionWrapper(self), self._pool_init_lock)
         context.read_committed = True
         return context
+
+    @translate_exceptions
+    async def commit_at_once(
+        self, compose: Callable[[Literal], Sequence[str]]
+    ) -> list[tuple[Any, ...]]:
+        """One transaction in one round trip; returns the rows that its statements returned.
+
+        ``compose`` is given what writes a value as SQL and returns the statements. The server runs
+        none after one that failed, and then there is no COMMIT: nothing of it was done.
+        """
+        async with self.acquire_connection() as connection:
+
+            def literal(value: object) -> str:
+                # Half as fast again for the server as escaped bytes, and twenty times for us.
+                if isinstance(value, bytes):
+                    return f"X'{value.hex()}'"
+                written: str = connection.literal(value)
+                return written
+
+            text = ";".join(
+                (
+                    "SET TRANSACTION ISOLATION LEVEL READ COMMITTED",
+                    "START TRANSACTION",
+                    *compose(literal),
+                    "COMMIT",
+                )
+            )
+            rows: list[tuple[Any, ...]] = []
+            try:
+                async with connection.cursor() as cursor:
+                    await cursor.execute(text)
+                    while await cursor.nextset():
+                        rows += await cursor.fetchall()
+            except errors.Error:
+                # The server answered, or is gone and rolls back by itself.
+                with suppress(errors.Error):
+                    await connection.rollback()
+                raise
+            except BaseException:
+                connection.close()
+                raise
+            return rows
 
     async def ask_apart(self) -> None:
         """Ask a trivial question on a connection of its own, whatever the pool is doing.

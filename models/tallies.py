@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from models.database import Connection, Database
+from models.dialects import Dialect
 
-__all__ = ["add", "read"]
+__all__ = ["add", "addition", "read"]
 
 _SHARDS: Final = 32
 
@@ -22,19 +23,22 @@ async def add(db: Database, conn: Connection, amounts: Mapping[str, int]) -> Non
 
     Call it last in the transaction: it holds the shard until the commit.
     """
+    sql, params = addition(db.dialect, amounts)
+    if params:
+        await db.execute(sql, params, purpose="tallies", conn=conn)
+
+
+def addition(dialect: Dialect, amounts: Mapping[str, int]) -> tuple[str, list[object]]:
+    """The statement that ``add`` runs, and its parameters: none where nothing is to be added."""
     changed = sorted((name, amount) for name, amount in amounts.items() if amount)
-    if not changed:
-        return
     shard = random.randrange(_SHARDS)  # noqa: S311 - spreads writers
-    await db.execute(
+    sql = (
         "INSERT INTO tallies (name, shard, amount) VALUES "
         + ", ".join(["(%s, %s, %s)"] * len(changed))
-        + f" {db.dialect.upsert.format('name, shard')}"
-        f" amount = tallies.amount + {db.dialect.inserted.format('amount')}",
-        [value for name, amount in changed for value in (name, shard, amount)],
-        purpose="tallies",
-        conn=conn,
+        + f" {dialect.upsert.format('name, shard')}"
+        f" amount = tallies.amount + {dialect.inserted.format('amount')}"
     )
+    return sql, [value for name, amount in changed for value in (name, shard, amount)]
 
 
 async def read(db: Database, prefix: str, conn: Connection | None = None) -> dict[str, int]:

@@ -6,7 +6,8 @@ of signatures, of Redis or of what the payloads mean.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -15,7 +16,14 @@ from uuid_utils.compat import uuid7
 
 from coordination.errors import DatabaseUnavailable
 from models import tallies
-from models.database import Connection, Database, retrying
+from models.database import (
+    Connection,
+    Database,
+    DuplicateKey,
+    Literal,
+    TransactionConflict,
+    retrying,
+)
 from models.placeholders import placeholders
 from models.webhooks.states import ACCEPTED_TALLY, State, tally_of
 
@@ -24,6 +32,10 @@ __all__ = ["Batch", "Delivery", "Key", "Stored", "store"]
 Key = tuple[int, str]
 """A partner's id and the deduplication key: what makes two deliveries the same."""
 
+_COLUMNS: Final = (
+    "receipt, partner_id, dedup_key, label, type, payload, body_digest, request_id, received_at,"
+    " state, attempts, next_attempt_at"
+)
 # Two processes that are sent the same things at once may lose to each other more than once.
 _ATTEMPTS: Final = 8
 
@@ -84,6 +96,12 @@ async def store(db: Database, deliveries: Sequence[Delivery]) -> Batch:
     for delivery in deliveries:
         leaders.setdefault(delivery.key, delivery)
 
+    if db.can_commit_at_once:
+        # Nearly always all of them are new. Else nothing was done, and it is worth a look first.
+        with suppress(DuplicateKey, TransactionConflict):
+            new = await _insert_at_once(db, [leaders[key] for key in sorted(leaders)])
+            return _batch(deliveries, new, new)
+
     async def unit() -> tuple[dict[Key, _Row], dict[Key, _Row]]:
         # A plain read first: an upsert would wait for a worker that is just applying the row, and
         # on SQLite mere repetitions would take the write lock.
@@ -96,28 +114,65 @@ async def store(db: Database, deliveries: Sequence[Delivery]) -> Batch:
             lost = [item.key for item in missing if item.key not in new]
             if lost:  # another process was faster, and has committed
                 old |= await _find(db, lost, conn)
-            count = len(new)
-            await tallies.add(db, conn, {ACCEPTED_TALLY: count, tally_of(State.PENDING): count})
+            await tallies.add(db, conn, _amounts(len(new)))
         return old, new
 
     old, new = await retrying(unit, attempts=_ATTEMPTS)
     rows = old | new
     if rows.keys() != leaders.keys():
         raise DatabaseUnavailable("A delivery was deleted while it was repeated.")
-    return Batch(_answers(deliveries, rows, set(new)), tuple(row.id for row in new.values()))
+    return _batch(deliveries, rows, new)
 
 
-def _answers(
-    deliveries: Sequence[Delivery], rows: dict[Key, _Row], new: set[Key]
-) -> tuple[Stored, ...]:
+def _amounts(new: int) -> dict[str, int]:
+    return {ACCEPTED_TALLY: new, tally_of(State.PENDING): new}
+
+
+def _batch(
+    deliveries: Sequence[Delivery], rows: Mapping[Key, _Row], new: Mapping[Key, _Row]
+) -> Batch:
+    first = set(new)
     answers = []
     for delivery in deliveries:
-        row = rows[delivery.key]
-        is_new = delivery.key in new
-        new.discard(delivery.key)  # the later ones of the batch are repetitions
-        same_body = row.body_digest == delivery.body_digest
-        answers.append(Stored(row.receipt, is_new, same_body))
-    return tuple(answers)
+        key = delivery.key
+        row = rows[key]
+        is_new = key in first
+        first.discard(key)  # the later ones of the batch are repetitions
+        answers.append(Stored(row.receipt, is_new, row.body_digest == delivery.body_digest))
+    return Batch(tuple(answers), tuple(row.id for row in new.values()))
+
+
+async def _insert_at_once(db: Database, deliveries: Sequence[Delivery]) -> dict[Key, _Row]:
+    """All of them, counted and committed in one round trip.
+
+    The deliveries must be sorted. Raises ``DuplicateKey`` when one of them is stored already,
+    ``TransactionConflict`` when that one is just being worked on; nothing was done then.
+    """
+    dialect = db.dialect
+    grace_us = db.settings.webhook_grace_ms * 1000
+    drawn = [uuid7() for _ in deliveries]
+    ending = f"{dialect.now},'pending',0,{dialect.now_plus_us.format(grace_us)})"
+
+    def compose(literal: Literal) -> tuple[str, str]:
+        rows = ",".join(
+            f"({literal(receipt.bytes)},{literal(item.partner_id)},{literal(item.dedup_key)},"
+            f"{literal(item.label)},{literal(item.type)},{literal(item.payload)},"
+            f"{literal(item.body_digest)},{literal(item.request_id)},{ending}"
+            for receipt, item in zip(drawn, deliveries, strict=True)
+        )
+        # A plain INSERT: that it succeeds means that each is new. It does not wait for a worker
+        # that holds the row of a repetition.
+        insert = (
+            f"{dialect.nowait}INSERT INTO webhook_events ({_COLUMNS}) VALUES {rows} RETURNING id"
+        )
+        tally, values = tallies.addition(dialect, _amounts(len(deliveries)))
+        return insert, tally % tuple(map(literal, values))
+
+    added = await db.commit_at_once(compose, purpose="webhook_store")
+    return {
+        item.key: _Row(int(row[0]), receipt, item.body_digest)
+        for row, receipt, item in zip(added, drawn, deliveries, strict=True)
+    }
 
 
 async def _insert(
@@ -138,8 +193,7 @@ async def _insert(
     grace_us = db.settings.webhook_grace_ms * 1000
     # An upsert that changes nothing: INSERT IGNORE would hide values that do not fit, too.
     await db.execute(
-        "INSERT INTO webhook_events (receipt, partner_id, dedup_key, label, type, payload,"
-        " body_digest, request_id, received_at, state, attempts, next_attempt_at) VALUES "
+        f"INSERT INTO webhook_events ({_COLUMNS}) VALUES "
         + ", ".join([row] * len(drawn))
         + f" {dialect.upsert.format('partner_id, dedup_key')} id = webhook_events.id",
         [
