@@ -27,7 +27,7 @@ from api.webhooks.penalty_box import PenaltyBox
 from coordination.clients import open_lock_client
 from coordination.counting import flush_counts
 from coordination.jobs import open_broker
-from coordination.metrics import HTTP_IN_FLIGHT
+from coordination.metrics import HTTP_IN_FLIGHT, WEBHOOK_INTAKE_WAITING
 from coordination.sealing import Sealer
 from coordination.settings import Settings
 from coordination.watchdog import Watchdog
@@ -113,6 +113,7 @@ async def _observe(web: Web) -> None:
     while True:
         web.resources.observe_pools()
         HTTP_IN_FLIGHT.set(web.readiness.in_flight)
+        WEBHOOK_INTAKE_WAITING.set(web.intake.waiting)
         await asyncio.sleep(_OBSERVED_EVERY_S)
 
 

@@ -18,7 +18,7 @@ from typing import Final
 from coordination.errors import CacheUnavailable, DatabaseUnavailable, Unavailable
 from coordination.jobs import PROCESS_WEBHOOKS, ProcessWebhooks
 from coordination.logs import request_id_bound
-from coordination.metrics import WEBHOOK_INTAKE_BATCH, WEBHOOK_INTAKE_WAITING
+from coordination.metrics import WEBHOOK_INTAKE_BATCH
 from models.resources import Resources
 from models.webhooks import seen
 from models.webhooks.deliveries import Delivery, Stored, store
@@ -30,6 +30,9 @@ _log = logging.getLogger(__name__)
 _MIB: Final = 1024 * 1024
 # Partners give up after 5 to 10 seconds.
 _ANSWER_WITHIN_S: Final = 10.0
+# A message costs as much as storing several deliveries. While commits follow one another their
+# hints are put together, for so long; what came alone is hinted at once.
+_HINT_WITHIN_S: Final = 0.02
 _CLOSE_WITHIN_S: Final = 5.0
 _MARK_WITHIN_S: Final = 0.5
 # Each waits for Redis no longer than the cache's patience; more at once would only queue there.
@@ -50,6 +53,8 @@ class Bounds:
 class _Waiter:
     delivery: Delivery
     future: asyncio.Future[Stored]
+    due_at: float
+    """When it is told that nothing was heard of it, by the loop's clock."""
 
     def answer(self, stored: Stored) -> None:
         # Its client may have left, and to set a result then would end the loop for all others.
@@ -72,7 +77,17 @@ class Intake:
         self._arrived = asyncio.Event()
         self._closed = False
         self._marking: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._under_way: Sequence[_Waiter] = ()
+        self._looking: asyncio.TimerHandle | None = None
+        self._to_hint: list[int] = []
+        self._hinting: asyncio.TimerHandle | None = None
         self._task = asyncio.create_task(self._run())
+
+    @property
+    def waiting(self) -> int:
+        """Deliveries that wait for the commit under way."""
+        return len(self._waiting)
 
     async def accept(self, delivery: Delivery) -> Stored:
         """Store a delivery once; returns when it is committed.
@@ -89,16 +104,15 @@ class Intake:
             or self._waiting_bytes + len(delivery.payload) > bounds.waiting_bytes
         ):
             raise Unavailable("Too many deliveries are waiting to be stored.")
-        waiter = _Waiter(delivery, asyncio.get_running_loop().create_future())
+        due_at = self._loop.time() + _ANSWER_WITHIN_S
+        waiter = _Waiter(delivery, self._loop.create_future(), due_at)
         self._waiting.append(waiter)
         self._waiting_bytes += len(delivery.payload)
-        WEBHOOK_INTAKE_WAITING.set(len(self._waiting))
         self._arrived.set()
-        try:
-            async with asyncio.timeout(_ANSWER_WITHIN_S):
-                return await waiter.future
-        except TimeoutError:
-            raise DatabaseUnavailable("The delivery was not stored in time.") from None
+        if self._looking is None:
+            # One timer for all: each of its own would cost more than its share of a commit.
+            self._looking = self._loop.call_at(due_at, self._look)
+        return await waiter.future
 
     async def close(self, deadline_s: float = _CLOSE_WITHIN_S) -> None:
         """Store what waits within the deadline and take nothing more."""
@@ -109,18 +123,20 @@ class Intake:
         await asyncio.gather(self._task, return_exceptions=True)
         self._refuse(self._waiting)
         self._waiting.clear()
-        WEBHOOK_INTAKE_WAITING.set(0)
+        if self._looking is not None:
+            self._looking.cancel()
+        self._send_hints()
         if self._marking:
             await asyncio.wait(self._marking, timeout=_MARK_WITHIN_S)
 
     async def _run(self) -> None:
         while self._waiting or not self._closed:
             if not self._waiting:
+                self._under_way = ()
                 self._arrived.clear()
                 await self._arrived.wait()
                 continue
-            batch = self._take()
-            WEBHOOK_INTAKE_WAITING.set(len(self._waiting))
+            batch = self._under_way = self._take()
             try:
                 await self._commit(batch)
             except Exception:
@@ -144,6 +160,17 @@ class Intake:
             batch.append(self._waiting.popleft())
             self._waiting_bytes -= len(batch[-1].delivery.payload)
         return batch
+
+    def _look(self) -> None:
+        """Tell those who waited too long. What they sent may be stored all the same."""
+        self._looking = None
+        now = self._loop.time()
+        for waiter in (*self._under_way, *self._waiting):
+            if waiter.due_at > now and not waiter.future.done():
+                # They are in the order of their coming.
+                self._looking = self._loop.call_at(waiter.due_at, self._look)
+                return
+            waiter.fail(DatabaseUnavailable("The delivery was not stored in time."))
 
     async def _commit(self, batch: Sequence[_Waiter]) -> None:
         deliveries = [waiter.delivery for waiter in batch]
@@ -193,13 +220,26 @@ class Intake:
             _log.debug("Deliveries not marked as seen", extra={"reason": str(error)})
 
     def _hint(self, deliveries: Sequence[Delivery], new_ids: Sequence[int]) -> None:
-        # A delivery that came alone hands its request's id to the worker's lines.
-        request_id = deliveries[0].request_id if len(deliveries) == 1 else None
+        is_alone = len(deliveries) == 1 and not self._to_hint
+        self._to_hint += new_ids
+        if not self._waiting:
+            # A delivery that came alone hands its request's id to the worker's lines.
+            with request_id_bound(deliveries[0].request_id if is_alone else None):
+                self._send_hints()
+        elif len(self._to_hint) >= self._resources.settings.webhook_batch:
+            self._send_hints()
+        elif self._to_hint and self._hinting is None:
+            self._hinting = self._loop.call_later(_HINT_WITHIN_S, self._send_hints)
+
+    def _send_hints(self) -> None:
+        if self._hinting is not None:
+            self._hinting.cancel()
+            self._hinting = None
+        ids, self._to_hint = self._to_hint, []
         size = self._resources.settings.webhook_batch
-        with request_id_bound(request_id):
-            for start in range(0, len(new_ids), size):
-                ids = list(new_ids[start : start + size])
-                self._resources.hints.send(PROCESS_WEBHOOKS, ProcessWebhooks(ids))
+        for start in range(0, len(ids), size):
+            job = ProcessWebhooks(ids[start : start + size])
+            self._resources.hints.send(PROCESS_WEBHOOKS, job)
 
     def _refuse(self, waiters: Sequence[_Waiter] | deque[_Waiter]) -> None:
         for waiter in waiters:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from uuid import UUID
 
 import pytest
@@ -13,8 +13,11 @@ import pytest
 from coordination import keys
 from coordination.errors import Unavailable
 from coordination.jobs import PROCESS_WEBHOOKS
+from models.database import Database
 from models.resources import Resources
-from models.webhooks.intake import Bounds, Intake, Stored
+from models.webhooks import intake as intake_module
+from models.webhooks.deliveries import Batch, store
+from models.webhooks.intake import Bounds, Delivery, Intake, Stored
 from models.webhooks.seen import Seen
 from tests.deliveries import Gate, accepting, assert_counted, delivery, rows, seen_of
 from tests.integration.conftest import HintLog
@@ -108,6 +111,46 @@ async def test_what_waits_shares_the_next_commit(
     for message in hint_log.messages:
         hinted += message.kwargs["event_ids"]
     assert sorted(hinted) == [row["id"] for row in await rows(db_resources.db)]
+
+
+async def test_hints_of_commits_in_a_row_are_put_together(
+    db_resources: Resources, gate: Gate, hint_log: HintLog
+) -> None:
+    """A message costs as much as storing several deliveries; none waits for more than a moment."""
+    intake = Intake(db_resources, Bounds(batch_rows=10))
+    tasks = await accepting(intake, gate, [delivery(request_id="r") for _ in range(255)])
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    stored = {int(row["id"]) for row in await rows(db_resources.db)}
+
+    def hinted() -> list[int]:
+        return [number for message in hint_log.messages for number in message.kwargs["event_ids"]]
+
+    await eventually_async(lambda: len(hinted()) == 255)
+    assert set(hinted()) == stored
+    assert len(hint_log.messages) < 26
+    assert all("request_id" not in message.options for message in hint_log.messages)
+    await intake.close()
+
+
+async def test_a_hint_that_was_held_back_is_sent_although_the_next_commit_hangs(
+    db_resources: Resources, monkeypatch: pytest.MonkeyPatch, hint_log: HintLog
+) -> None:
+    hangs = asyncio.Event()
+
+    async def hanging(db: Database, items: Sequence[Delivery]) -> Batch:
+        if items[0].dedup_key == "hangs":
+            await hangs.wait()
+        return await store(db, items)
+
+    monkeypatch.setattr(intake_module, "store", hanging)
+    intake = Intake(db_resources, Bounds(batch_rows=1))
+    tasks = [asyncio.create_task(intake.accept(delivery(key))) for key in ("first", "hangs")]
+    await eventually_async(lambda: bool(hint_log.messages))
+    assert not tasks[1].done()
+    hangs.set()
+    await asyncio.gather(*tasks)
+    await intake.close()
 
 
 async def test_a_batch_is_bounded_in_bytes(db_resources: Resources, gate: Gate) -> None:

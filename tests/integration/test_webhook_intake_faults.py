@@ -14,6 +14,7 @@ from coordination.errors import DatabaseUnavailable, Unavailable
 from models import tallies
 from models.migrate import migrate
 from models.resources import Resources, open_resources
+from models.webhooks import intake as intake_module
 from models.webhooks.intake import Bounds, Intake, Stored
 from tests.databases import settings_for
 from tests.deliveries import Gate, accepting, assert_counted, delivery, rows, seen_of
@@ -137,6 +138,24 @@ async def test_closing_has_a_deadline(db_resources: Resources, gate: Gate) -> No
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(answer) for answer in answers] == [DatabaseUnavailable] * 5
     await assert_counted(db_resources.db, 0)
+
+
+async def test_nobody_waits_longer_than_partners_do(
+    db_resources: Resources, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those whose commit hangs and those behind it are told alike; all of it is stored later."""
+    monkeypatch.setattr(intake_module, "_ANSWER_WITHIN_S", 0.05)
+    intake = Intake(db_resources, Bounds(batch_rows=2))
+    tasks = await accepting(intake, gate, [delivery() for _ in range(5)])
+    tasks[1].cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(answers.pop(1), asyncio.CancelledError)
+    assert {type(answer) for answer in answers} == {DatabaseUnavailable}
+    monkeypatch.undo()
+    gate.open.set()
+    assert (await intake.accept(delivery())).is_new
+    await intake.close()
+    await assert_counted(db_resources.db, 6)
 
 
 async def test_redis_away_changes_nothing_that_counts(
