@@ -30,8 +30,8 @@ _log = logging.getLogger(__name__)
 _MIB: Final = 1024 * 1024
 # Partners give up after 5 to 10 seconds.
 _ANSWER_WITHIN_S: Final = 10.0
-# A message costs as much as storing several deliveries. While commits follow one another their
-# hints are put together, for so long; what came alone is hinted at once.
+# A message costs as much as storing several deliveries. What comes so soon after the last one is
+# put together; what came alone is hinted at once.
 _HINT_WITHIN_S: Final = 0.02
 _CLOSE_WITHIN_S: Final = 5.0
 _MARK_WITHIN_S: Final = 0.5
@@ -82,6 +82,7 @@ class Intake:
         self._looking: asyncio.TimerHandle | None = None
         self._to_hint: list[int] = []
         self._hinting: asyncio.TimerHandle | None = None
+        self._hinted_at = -_HINT_WITHIN_S
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -220,21 +221,25 @@ class Intake:
             _log.debug("Deliveries not marked as seen", extra={"reason": str(error)})
 
     def _hint(self, deliveries: Sequence[Delivery], new_ids: Sequence[int]) -> None:
-        is_alone = len(deliveries) == 1 and not self._to_hint
+        if not new_ids:
+            return
         self._to_hint += new_ids
-        if not self._waiting:
+        next_at = self._hinted_at + _HINT_WITHIN_S
+        if self._loop.time() >= next_at:
             # A delivery that came alone hands its request's id to the worker's lines.
+            is_alone = len(deliveries) == len(self._to_hint) == 1
             with request_id_bound(deliveries[0].request_id if is_alone else None):
                 self._send_hints()
         elif len(self._to_hint) >= self._resources.settings.webhook_batch:
             self._send_hints()
-        elif self._to_hint and self._hinting is None:
-            self._hinting = self._loop.call_later(_HINT_WITHIN_S, self._send_hints)
+        elif self._hinting is None:
+            self._hinting = self._loop.call_at(next_at, self._send_hints)
 
     def _send_hints(self) -> None:
         if self._hinting is not None:
             self._hinting.cancel()
             self._hinting = None
+        self._hinted_at = self._loop.time()
         ids, self._to_hint = self._to_hint, []
         size = self._resources.settings.webhook_batch
         for start in range(0, len(ids), size):
