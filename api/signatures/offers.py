@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 __all__ = [
     "Claim",
@@ -46,8 +46,7 @@ class Offered:
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(NamedTuple):
     """The signature is of this secret.
 
     ``dedup_key`` (1 to 128 visible ASCII characters) is equal for equal deliveries and covered by
@@ -81,8 +80,7 @@ class Refused:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """Well-formed headers: what was signed is ``prefix`` and the body.
 
     ``macs`` are HMAC-SHA256 digests, ``seals`` ed25519 signatures; one good one will do.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidSignature
@@ -23,6 +24,9 @@ __all__ = ["mac_of", "read_claim", "seal_is_of", "verify", "waste_time"]
 
 _NOBODYS_KEY: Final = bytes(32)
 _TYPICAL_PREFIX: Final = b"0000000000."
+_SHORT_BYTES: Final = 65_536
+# Secrets are read from text for each delivery otherwise; who calls holds them anyway.
+_known_key: Final = lru_cache(1_024)(key_of)
 
 
 def verify(
@@ -65,7 +69,9 @@ def read_claim(scheme: Scheme, offered: Offered) -> Claim | Refused:
 
 
 def mac_of(key: bytes, prefix: bytes, body: bytes) -> bytes:
-    """HMAC-SHA256 of the two, without joining them."""
+    """HMAC-SHA256 of the two, long ones without joining them."""
+    if len(body) <= _SHORT_BYTES:
+        return hmac.digest(key, prefix + body, "sha256")
     mac = hmac.new(key, prefix, hashlib.sha256)
     mac.update(body)
     return mac.digest()
@@ -81,7 +87,7 @@ def seal_is_of(public_key: bytes, seal: bytes, message: bytes) -> bool:
 
 
 def _usable(scheme: Scheme, secrets: Sequence[KnownSecret]) -> list[tuple[int, Key]]:
-    keys = ((secret.id, key_of(scheme, secret.value)) for secret in secrets)
+    keys = ((secret.id, _known_key(scheme, secret.value)) for secret in secrets)
     return [(i, key) for i, key in keys if key is not None and key.kind is not KeyKind.PRIVATE]
 
 

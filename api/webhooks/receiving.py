@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 from uuid import UUID
 
@@ -26,6 +24,8 @@ from api.parameters import Parameters
 from api.problems import HttpProblem
 from api.signatures import Offered, Reason, Refused, Verified, verify, waste_time
 from api.webhooks.arrival import check_media, event_type, offered_by, read_raw
+from api.webhooks.receipts import AcceptedResponse
+from coordination.counting import Count
 from coordination.errors import ClientFault, Unavailable
 from coordination.metrics import WEBHOOKS_RECEIVED, WEBHOOKS_REFUSED
 from coordination.rate_limit import LimitRequest, RateLimitExceeded
@@ -38,6 +38,8 @@ __all__ = ["ROUTES"]
 
 _NOT_KEPT: Final = "(holds a secret of this partner; not kept)"
 
+_ACCEPTED: Final = Count(WEBHOOKS_RECEIVED, "accepted")
+
 _log = logging.getLogger(__name__)
 
 
@@ -47,25 +49,28 @@ async def receive_webhook(web: Web, call: Call, partner: str) -> HTTPResponse:
     if boxed is not None:
         WEBHOOKS_REFUSED.labels("penalty").inc()
         raise RateLimitExceeded(boxed)
-    Parameters(call.request.query_string, []).check()
+    if call.request.query_string:
+        Parameters(call.request.query_string, []).check()
     check_media(call.request)
     body = await read_raw(call.request, web.settings)
     sender, verified = await _authenticated(web, call, partner, body)
     call.log_extra["partner"] = sender.name
-    with _faults_counted():
+    try:
         return await _taken_in(web, call, sender, verified, body)
+    except (ClientFault, Unavailable) as error:
+        # Its signature is good, and yet it is not taken in.
+        WEBHOOKS_RECEIVED.labels(_outcome_of(error)).inc()
+        raise
 
 
 async def _taken_in(
     web: Web, call: Call, sender: Partner, verified: Verified, body: bytes
 ) -> HTTPResponse:
     call.limiter_asked = True
-    admission = await seen.admit(
+    call.verdict, known = await seen.admit(
         web.resources.limiter, _limit_of(web, sender), sender.name, verified.dedup_key
     )
-    call.verdict = admission.verdict
     digest = hashlib.sha256(body).digest()
-    known = admission.seen
     if known is not None:
         return _repeated(call, known.receipt, verified, same_body=known.has_body(digest))
     stored = await web.intake.accept(
@@ -82,8 +87,9 @@ async def _taken_in(
     )
     if not stored.is_new:
         return _repeated(call, stored.receipt, verified, same_body=stored.same_body)
-    WEBHOOKS_RECEIVED.labels("accepted").inc()
-    return _receipt(call, 202, stored.receipt, {"state": "pending", "duplicate": False})
+    _ACCEPTED.add()
+    receipt = call.log_extra["receipt"] = str(stored.receipt)
+    return AcceptedResponse(receipt)
 
 
 def _limit_of(web: Web, sender: Partner) -> LimitRequest:
@@ -98,7 +104,7 @@ def _limit_of(web: Web, sender: Partner) -> LimitRequest:
 
 async def _authenticated(web: Web, call: Call, name: str, body: bytes) -> tuple[Partner, Verified]:
     """Who sent it. Fails closed; raises the one 401, or ``RateLimitExceeded`` after too many."""
-    found = await web.partners.find(name)
+    found = web.partners.at_hand(name) or await web.partners.find(name)
     offered = offered_by(call.request, body)
     if found is None or not found.is_active:
         waste_time(offered)
@@ -162,20 +168,10 @@ def _kept(call: Call, sender: Partner, offered: Offered, reason: Reason) -> Refu
     )
 
 
-@contextmanager
-def _faults_counted() -> Iterator[None]:
-    """Counts what becomes of a delivery whose signature is good, when it is not taken in."""
-    try:
-        yield
-    except RateLimitExceeded:
-        WEBHOOKS_RECEIVED.labels("limited").inc()
-        raise
-    except ClientFault:
-        WEBHOOKS_RECEIVED.labels("invalid").inc()
-        raise
-    except Unavailable:
-        WEBHOOKS_RECEIVED.labels("unavailable").inc()
-        raise
+def _outcome_of(error: ClientFault | Unavailable) -> str:
+    if isinstance(error, RateLimitExceeded):
+        return "limited"
+    return "invalid" if isinstance(error, ClientFault) else "unavailable"
 
 
 def _repeated(call: Call, receipt: UUID, verified: Verified, *, same_body: bool) -> HTTPResponse:
@@ -185,14 +181,9 @@ def _repeated(call: Call, receipt: UUID, verified: Verified, *, same_body: bool)
             "A delivery was repeated with another body; the first one stands",
             extra={**call.log_extra, "receipt": str(receipt), "dedup_key": verified.dedup_key},
         )
-    return _receipt(call, 200, receipt, {"duplicate": True})
-
-
-def _receipt(call: Call, status: int, receipt: UUID, members: dict[str, object]) -> HTTPResponse:
-    call.log_extra["receipt"] = str(receipt)
-    headers = {"location": f"/v1/webhooks/events/{receipt}", "cache-control": "no-store"}
-    document = {"receipt": str(receipt), **members}
-    return HTTPResponse(orjson.dumps(document), status, headers, JSON)
+    text = call.log_extra["receipt"] = str(receipt)
+    headers = {"location": f"/v1/webhooks/events/{text}", "cache-control": "no-store"}
+    return HTTPResponse(orjson.dumps({"receipt": text, "duplicate": True}), 200, headers, JSON)
 
 
 ROUTES: Final = (

@@ -73,6 +73,13 @@ class PartnerDirectory:
         self._noting: set[asyncio.Task[None]] = set()
         self._closed = False
 
+    def at_hand(self, name: str) -> Partner | None:
+        """The partner of this name, if ``find`` would return it from memory."""
+        known = self._answers.peek(name)
+        if known is None or known.partner is None:
+            return None
+        return self._without_expired(known.partner)
+
     async def find(self, name: str) -> Partner | None:
         """As ``partners.find``, from memory where it is fresh; equal names at once share a query.
 
@@ -115,6 +122,8 @@ class PartnerDirectory:
             await asyncio.wait(late, timeout=_CLOSE_WITHIN_S)
 
     def _without_expired(self, partner: Partner) -> Partner:
+        if not any(secret.expires_at for secret in partner.secrets):
+            return partner
         now = self._now()
         valid = tuple(s for s in partner.secrets if s.expires_at is None or s.expires_at > now)
         return partner if len(valid) == len(partner.secrets) else replace(partner, secrets=valid)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -40,8 +40,7 @@ _COLUMNS: Final = (
 _ATTEMPTS: Final = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """What a partner sent, its signature verified. ``body_digest``: SHA-256 of ``payload``.
 
     ``partner``: the partner's name, under which a stored delivery is marked as seen.
@@ -62,8 +61,7 @@ class Delivery:
         return self.partner_id, self.dedup_key
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """The row that stands for a delivery; ``same_body``: it has this delivery's very body."""
 
     receipt: UUID
@@ -79,8 +77,7 @@ class Batch:
     new_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(NamedTuple):
     id: int
     receipt: UUID
     body_digest: bytes

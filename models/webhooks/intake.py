@@ -13,7 +13,7 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from coordination.errors import CacheUnavailable, DatabaseUnavailable, Unavailable
 from coordination.jobs import PROCESS_WEBHOOKS, ProcessWebhooks
@@ -49,8 +49,7 @@ class Bounds:
     waiting_bytes: int = 64 * _MIB
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiter:
+class _Waiter(NamedTuple):
     delivery: Delivery
     future: asyncio.Future[Stored]
     due_at: float

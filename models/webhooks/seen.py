@@ -17,7 +17,7 @@ from coordination import keys
 from coordination.cache_plane import CachePlane
 from coordination.rate_limit import LimitRequest, RateLimiter, Verdict
 
-__all__ = ["Admission", "Seen", "admit", "mark"]
+__all__ = ["Seen", "admit", "mark"]
 
 _DIGEST_CHARACTERS: Final = 16
 _FORM: Final = re.compile(rb"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}) ([0-9a-f]{16})")
@@ -50,24 +50,17 @@ class Seen:
         return match and cls(UUID(match[1].decode()), match[2].decode())
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """The limiter's verdict (``None``: unchecked) and what is known of the delivery."""
-
-    verdict: Verdict | None
-    seen: Seen | None
-
-
 async def admit(
     limiter: RateLimiter, request: LimitRequest, partner: str, dedup_key: str
-) -> Admission:
+) -> tuple[Verdict | None, Seen | None]:
     """Count a delivery against its partner's limit and look whether it is stored, in one trip.
 
-    Raises ``RateLimitExceeded``.
+    Returns the limiter's verdict (``None``: unchecked) and what is known of the delivery. Raises
+    ``RateLimitExceeded``.
     """
     key = keys.webhook_seen(partner, dedup_key)
     verdict, value = await limiter.check_and_read(request, key)
-    return Admission(verdict, None if value is None else Seen.decode(value))
+    return verdict, None if value is None else Seen.decode(value)
 
 
 async def mark(plane: CachePlane, stored: Mapping[tuple[str, str], Seen]) -> None:
