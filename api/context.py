@@ -25,7 +25,7 @@ from models.webhooks.intake import Intake
 if TYPE_CHECKING:
     from api.health import Readiness
     from api.imports.places import Places
-    from api.lane import Lane
+    from api.lanes.hits import HitLane
     from api.openapi.pages import Pages
     from api.webhooks.penalty_box import PenaltyBox
 
@@ -50,7 +50,7 @@ class Web:
     watch: Watch
     uploads: Places
     clients: Clients
-    lane: Lane
+    hit_lane: HitLane
 
 
 @dataclass(slots=True)

@@ -17,8 +17,9 @@ from sanic.application.state import ApplicationServerInfo
 from sanic.http.constants import HTTP
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from api.lane import Lane
-from api.lane_protocol import LaneProtocol
+from api.lanes.connection import LaneProtocol
+from api.lanes.hits import HitLane
+from api.webhooks.lane import DeliveryLane
 from coordination.settings import Settings
 
 __all__ = ["Door", "open_door"]
@@ -60,7 +61,9 @@ class Door:
                 connection.close()
 
 
-async def open_door(app: Sanic[Any, Any], settings: Settings, hits: Lane) -> Door:
+async def open_door(
+    app: Sanic[Any, Any], settings: Settings, hit_lane: HitLane, delivery_lane: DeliveryLane
+) -> Door:
     """Listen and serve."""
     listener = socket.create_server(
         (settings.host, settings.port),
@@ -74,7 +77,8 @@ async def open_door(app: Sanic[Any, Any], settings: Settings, hits: Lane) -> Doo
     class Protocol(LaneProtocol):
         """Tells how the server makes one, for the connections it does not accept itself."""
 
-        lane = hits
+        hits = hit_lane
+        deliveries = delivery_lane
 
         def __init__(self, **arguments: Any) -> None:
             made.update(arguments)

@@ -21,10 +21,11 @@ from api.answers import limiter_headers
 from api.completed import completed
 from api.context import Call, Web
 from api.credentials import address_limit, identify, require_scope
-from api.lane_protocol import take_ahead
+from api.lanes.passenger import take_up
 from api.prepared import RUNS_NOTHING, PreparedResponse
 from api.problems import PROBLEM_JSON, problem_of
 from api.request_ids import accepted_id
+from coordination.cache_ahead import Ahead
 from coordination.logs import bind_request_id, unbind_request_id
 from coordination.rate_limit import RateLimitExceeded
 
@@ -104,7 +105,7 @@ async def _observed(
         request.ip, _forwarded_for(request) if web.clients.reads_header else None
     )
     call = Call(request, request_id, address, address_limit(web.settings, identity))
-    ahead = take_ahead(request.conn_info)
+    ahead = take_up(request.conn_info, Ahead)
     if ahead is not None:
         # What it noted has been counted already.
         call.ahead, call.limit.note = ahead, ahead.limit.note

@@ -21,8 +21,9 @@ from api.context import Web
 from api.door import Door, open_door
 from api.health import Readiness
 from api.imports.places import Places
-from api.lane import Lane
+from api.lanes.hits import HitLane
 from api.openapi.pages import load_pages
+from api.webhooks.lane import DeliveryLane
 from api.webhooks.penalty_box import PenaltyBox
 from coordination.clients import open_lock_client
 from coordination.counting import flush_counts
@@ -68,7 +69,7 @@ async def open_web(settings: Settings) -> Web:
         watch=Watch(resources.db),
         uploads=Places(settings.import_uploads),
         clients=clients,
-        lane=Lane(settings, resources.cache, readiness, clients, verified_keys),
+        hit_lane=HitLane(settings, resources.cache, readiness, clients, verified_keys),
     )
 
 
@@ -95,7 +96,7 @@ async def run(settings: Settings) -> None:
     watchdog = Watchdog.from_environment()
     observer = asyncio.create_task(_observe(web))
     try:
-        door = await open_door(app, settings, web.lane)
+        door = await open_door(app, web.settings, web.hit_lane, DeliveryLane(web))
         _log.info("Web ready", extra={"host": settings.host, "port": settings.port})
         watchdog.ready()
         await stop.wait()

@@ -115,7 +115,7 @@ def _remember(web: Web, call: Call, template: str, plan: ReadPlan, fetched: Fetc
     # Only what is asked for more than once.
     if fetched.outcome is Outcome.HIT and call.request.method == "GET":
         target = call.request.raw_url.decode("ascii")
-        web.lane.remember(target, call.request.path[:500], template, plan)
+        web.hit_lane.remember(target, call.request.path[:500], template, plan)
 
 
 @lru_cache(8192)

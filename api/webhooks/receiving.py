@@ -20,15 +20,16 @@ from api.answers import JSON
 from api.context import Call, Web
 from api.credentials import failed_authentication
 from api.endpoint import Limited, Route
+from api.lanes.passenger import take_up
 from api.parameters import Parameters
 from api.problems import HttpProblem
 from api.signatures import Offered, Reason, Refused, Verified, verify, waste_time
 from api.webhooks.arrival import check_media, event_type, offered_by, read_raw
+from api.webhooks.outcomes import ACCEPTED, Taken, limit_of
 from api.webhooks.receipts import AcceptedResponse
-from coordination.counting import Count
 from coordination.errors import ClientFault, Unavailable
 from coordination.metrics import WEBHOOKS_RECEIVED, WEBHOOKS_REFUSED
-from coordination.rate_limit import LimitRequest, RateLimitExceeded
+from coordination.rate_limit import RateLimitExceeded
 from models.partners.partners import Partner
 from models.webhooks import refusals, seen
 from models.webhooks.intake import Delivery
@@ -38,13 +39,14 @@ __all__ = ["ROUTES"]
 
 _NOT_KEPT: Final = "(holds a secret of this partner; not kept)"
 
-_ACCEPTED: Final = Count(WEBHOOKS_RECEIVED, "accepted")
-
 _log = logging.getLogger(__name__)
 
 
 async def receive_webhook(web: Web, call: Call, partner: str) -> HTTPResponse:
     """Take in an event of a partner."""
+    taken = take_up(call.request.conn_info, Taken)
+    if taken is not None:
+        return await _taken_ahead(call, taken)
     boxed = web.penalties.verdict_on(call.limit.client)
     if boxed is not None:
         WEBHOOKS_REFUSED.labels("penalty").inc()
@@ -63,12 +65,31 @@ async def receive_webhook(web: Web, call: Call, partner: str) -> HTTPResponse:
         raise
 
 
+async def _taken_ahead(call: Call, taken: Taken) -> HTTPResponse:
+    """Answer what the lane took in, and what did not become a plain 202."""
+    # Answers of 4xx and 5xx, too, are sent when the body has been read.
+    await call.request.receive_body()  # type: ignore[no-untyped-call]  # Sanic leaves it so
+    call.limiter_asked, call.verdict = True, taken.verdict
+    call.log_extra["partner"] = taken.sender.name
+    if taken.error is not None:
+        if isinstance(taken.error, ClientFault | Unavailable):
+            WEBHOOKS_RECEIVED.labels(_outcome_of(taken.error)).inc()
+        raise taken.error
+    digest = hashlib.sha256(taken.body).digest()
+    if taken.seen is not None:
+        same_body = taken.seen.has_body(digest)
+        return _repeated(call, taken.seen.receipt, taken.verified, same_body=same_body)
+    if taken.stored is None:
+        raise RuntimeError("A delivery left the lane without an outcome.")
+    return _repeated(call, taken.stored.receipt, taken.verified, same_body=taken.stored.same_body)
+
+
 async def _taken_in(
     web: Web, call: Call, sender: Partner, verified: Verified, body: bytes
 ) -> HTTPResponse:
     call.limiter_asked = True
     call.verdict, known = await seen.admit(
-        web.resources.limiter, _limit_of(web, sender), sender.name, verified.dedup_key
+        web.resources.limiter, limit_of(web.settings, sender), sender.name, verified.dedup_key
     )
     digest = hashlib.sha256(body).digest()
     if known is not None:
@@ -87,19 +108,9 @@ async def _taken_in(
     )
     if not stored.is_new:
         return _repeated(call, stored.receipt, verified, same_body=stored.same_body)
-    _ACCEPTED.add()
+    ACCEPTED.add()
     receipt = call.log_extra["receipt"] = str(stored.receipt)
     return AcceptedResponse(receipt)
-
-
-def _limit_of(web: Web, sender: Partner) -> LimitRequest:
-    settings = web.settings
-    return LimitRequest(
-        f"partner:{sender.name}",
-        sender.rate_limit_requests or settings.webhook_rate_limit_requests,
-        settings.rate_limit_window_s,
-        policy="webhooks",
-    )
 
 
 async def _authenticated(web: Web, call: Call, name: str, body: bytes) -> tuple[Partner, Verified]:

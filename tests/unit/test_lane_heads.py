@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api.lane import read_head
+from api.lanes.hits import read_head
 
 LINE = b"GET /v1/products?limit=5 HTTP/1.1\r\n"
 HOST = b"Host: farm.example\r\n"

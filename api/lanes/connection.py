@@ -1,4 +1,4 @@
-"""Connections whose requests may take the lane of hits; all others go Sanic's way."""
+"""Connections whose requests may take a lane; all others go Sanic's way."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ import time
 from typing import Any, ClassVar, Final
 
 from sanic.http import Stage
-from sanic.models.server_types import ConnInfo
 
-from api.lane import Lane
+from api.lanes.hits import HitLane
+from api.lanes.passenger import put_aside, take_up
 from api.punctual import PunctualProtocol
+from api.webhooks.lane import DeliveryLane
 from coordination.cache_ahead import Ahead
 
-__all__ = ["LaneProtocol", "take_ahead"]
+__all__ = ["LaneProtocol"]
 
 _MOST_HELD: Final = 65_536
 
 
 class LaneProtocol(PunctualProtocol):
-    """A subclass for each server says which ``lane``."""
+    """A subclass for each server says which lanes there are."""
 
     __slots__ = ("_held", "_in_lane")
-    lane: ClassVar[Lane]
+    hits: ClassVar[HitLane]
+    deliveries: ClassVar[DeliveryLane]
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -54,12 +56,12 @@ class LaneProtocol(PunctualProtocol):
             self._take_held()
         return True
 
-    def go_on(self, ahead: Ahead | None) -> bool:
-        """See ``Passenger``. The request's handler finds ``ahead`` by ``take_ahead``."""
+    def go_on(self, ahead: object | None) -> bool:
+        """See ``Passenger``."""
         if self.transport is None or self.transport.is_closing() or self.conn_info is None:
             return False
         if ahead is not None:
-            self.conn_info.ctx.ahead = ahead
+            put_aside(self.conn_info, ahead)
         data, self._in_lane = self._in_lane, b""
         super().data_received(data)
         if self._held:
@@ -74,9 +76,9 @@ class LaneProtocol(PunctualProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """As Sanic does, and see to what went ahead of a request that nobody will serve."""
-        ahead = take_ahead(self.conn_info)
-        if ahead is not None:
-            self.lane.cache.abandon(ahead)
+        look = take_up(self.conn_info, Ahead)
+        if look is not None:
+            self.hits.cache.abandon(look)
         super().connection_lost(exc)  # type: ignore[no-untyped-call]  # Sanic leaves it so
 
     def _is_idle(self) -> bool:
@@ -91,12 +93,14 @@ class LaneProtocol(PunctualProtocol):
         )
 
     def _enter(self, data: bytes) -> bool:
-        peer = self.conn_info
-        if peer is None:
+        connection = self.conn_info
+        if connection is None:
             return False
+        take_up(connection, object)  # of a request that Sanic refused
         self._in_lane = data
         self._time = time.monotonic()
-        if self.lane.enter(data, peer.client_ip, self):
+        lane = self.deliveries if data.startswith(b"POST") else self.hits
+        if lane.enter(data, connection.client_ip, self):
             return True
         self._in_lane = b""
         return False
@@ -106,11 +110,3 @@ class LaneProtocol(PunctualProtocol):
         if len(held) > _MOST_HELD and self.transport is not None:
             self.transport.resume_reading()
         self.data_received(held)
-
-
-def take_ahead(connection: ConnInfo | None) -> Ahead | None:
-    """What went ahead of the request that this connection now serves; once."""
-    if connection is None:
-        return None
-    ahead: Ahead | None = vars(connection.ctx).pop("ahead", None)
-    return ahead

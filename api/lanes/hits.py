@@ -13,13 +13,14 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 from api.answers import cached_parts
 from api.client_address import Clients
 from api.completed import completed
 from api.credentials import address_limit, key_identity, recalled
 from api.health import Readiness
+from api.lanes.passenger import Passenger
 from api.prepared import whole_message
 from api.request_ids import accepted_id
 from coordination.cache import AnswerCache, Outcome, ReadPlan
@@ -32,7 +33,7 @@ from coordination.rate_limit import Verdict
 from coordination.settings import Settings
 from models.api_key_cache import VerifiedKeys
 
-__all__ = ["Head", "Lane", "Passenger", "read_head"]
+__all__ = ["Head", "HitLane", "read_head"]
 
 _MOST_TARGETS: Final = 8_192
 _LONGEST_TARGET: Final = 500
@@ -60,16 +61,6 @@ Head: TypeAlias = tuple[str, dict[str, str]]
 """A request's target, and those of its headers that make a difference."""
 
 
-class Passenger(Protocol):
-    """A connection whose request is in the lane. Both methods end the passage."""
-
-    def answer(self, message: bytes, *, is_last: bool) -> bool:
-        """Send it, and close the connection after the last. False when the client has left."""
-
-    def go_on(self, ahead: Ahead | None) -> bool:
-        """Take the ordinary way. False when the client has left."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Target:
     """What is asked of the cache for one target; its request's path and route, for the log."""
@@ -80,7 +71,7 @@ class _Target:
     template: str
 
 
-class Lane:
+class HitLane:
     """One process's."""
 
     def __init__(
@@ -150,7 +141,7 @@ class _Passage(Glance):
 
     def __init__(
         self,
-        lane: Lane,
+        lane: HitLane,
         target: _Target,
         client: str,
         passenger: Passenger,
