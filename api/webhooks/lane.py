@@ -38,8 +38,11 @@ _TEMPLATE: Final = "/v1/webhooks/{partner}"
 _START: Final = b"POST /v1/webhooks/"
 _END: Final = b"\r\n\r\n"
 _LONGEST_HEAD: Final = 4_096
-_FIRST: Final = re.compile(r"POST /v1/webhooks/([a-z0-9]+(?:-[a-z0-9]+)*) HTTP/1\.1")
-_LINE: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ \t]*[!-~][ -~\t]*")
+# ASCII alone, and nothing that parsers read differently: no folded line, no empty value.
+_HEAD: Final = re.compile(
+    r"POST /v1/webhooks/([a-z0-9]+(?:-[a-z0-9]+)*) HTTP/1\.1"
+    r"(?:\r\n[!#$%&'*+.^_`|~0-9A-Za-z-]+:[ \t]*[!-~][ -~\t]*)*"
+)
 # What a request may have that makes another of it than it seems; the lane knows nothing of these.
 _UNUSUAL: Final = frozenset(
     {
@@ -194,15 +197,12 @@ def read_delivery(data: bytes, most_bytes: int) -> Head | None:
     body = data[end + len(_END) :]
     if not 0 < len(body) <= most_bytes:
         return None
-    first, *lines = data[:end].decode("latin-1").split("\r\n")
-    match = _FIRST.fullmatch(first)
+    head = data[:end].decode("latin-1")
+    match = _HEAD.fullmatch(head)
     if match is None:
         return None
     fields: dict[str, list[str]] = {}
-    for line in lines:
-        # ASCII alone, and nothing that parsers read differently.
-        if _LINE.fullmatch(line) is None:
-            return None
+    for line in head.split("\r\n")[1:]:
         name, _, value = line.partition(":")
         fields.setdefault(name.lower(), []).append(value.lstrip())
     if (

@@ -122,7 +122,10 @@ class PartnerDirectory:
             await asyncio.wait(late, timeout=_CLOSE_WITHIN_S)
 
     def _without_expired(self, partner: Partner) -> Partner:
-        if not any(secret.expires_at for secret in partner.secrets):
+        for secret in partner.secrets:
+            if secret.expires_at is not None:
+                break
+        else:
             return partner
         now = self._now()
         valid = tuple(s for s in partner.secrets if s.expires_at is None or s.expires_at > now)

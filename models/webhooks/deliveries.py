@@ -152,9 +152,9 @@ async def _insert_at_once(db: Database, deliveries: Sequence[Delivery]) -> dict[
 
     def compose(literal: Literal) -> tuple[str, str]:
         rows = ",".join(
-            f"({literal(receipt.bytes)},{literal(item.partner_id)},{literal(item.dedup_key)},"
-            f"{literal(item.label)},{literal(item.type)},{literal(item.payload)},"
-            f"{literal(item.body_digest)},{literal(item.request_id)},{ending}"
+            f"(X'{receipt.bytes.hex()}',{item.partner_id:d},{literal(item.dedup_key)},"
+            f"{literal(item.label)},{literal(item.type)},X'{item.payload.hex()}',"
+            f"X'{item.body_digest.hex()}',{literal(item.request_id)},{ending}"
             for receipt, item in zip(drawn, deliveries, strict=True)
         )
         # A plain INSERT: that it succeeds means that each is new. It does not wait for a worker
