@@ -32,6 +32,7 @@ from typing import Final
 from coordination.metrics import CHANGES_NUMBERED
 from models.database import Connection, Database, retrying
 from models.feed.position import lock_position
+from models.placeholders import placeholders
 from models.resources import Resources
 
 __all__ = ["count_unnumbered", "number_changes"]
@@ -138,18 +139,24 @@ class _Run:
 async def _assign(db: Database, conn: Connection, ids: Sequence[int], position: int) -> None:
     """Number these rows, sorted by id, from ``position + 1``: one statement for many runs of ids.
 
-    Point look-ups on the primary key: it touches exactly the rows that were read, and never waits
-    at one that some writer has not committed.
+    On the primary key it touches exactly the rows that were read, and never waits at one that some
+    writer has not committed: READ COMMITTED passes over such a row at the end of a run. Where
+    there is none, a run would lock the gap behind it, and its rows are looked up one by one.
     """
     by_id = "" if db.dialect.is_sqlite else db.dialect.index_hint.format("PRIMARY")
+    by_runs = db.dialect.has("isolation_levels")
     every = list(_runs(ids, position))
     for start in range(0, len(every), _RUNS_PER_STATEMENT):
         runs = every[start : start + _RUNS_PER_STATEMENT]
         cases = " ".join(["WHEN id <= %s THEN id + %s"] * len(runs))
-        named = [row_id for run in runs for row_id in range(run.first, run.last + 1)]
+        if by_runs:
+            which = " OR ".join(["id BETWEEN %s AND %s"] * len(runs))
+            named = [row_id for run in runs for row_id in (run.first, run.last)]
+        else:
+            named = [row_id for run in runs for row_id in range(run.first, run.last + 1)]
+            which = f"id IN ({placeholders(named)})"
         await db.execute(
-            f"""UPDATE product_changes {by_id} SET seq = CASE {cases} END
-                WHERE id IN ({", ".join(["%s"] * len(named))})""",
+            f"UPDATE product_changes {by_id} SET seq = CASE {cases} END WHERE {which}",
             [*(value for run in runs for value in (run.last, run.offset)), *named],
             purpose=_PURPOSE,
             conn=conn,

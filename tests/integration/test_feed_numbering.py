@@ -132,20 +132,30 @@ async def test_ids_with_gaps_get_numbers_without(resources: Resources, tmp_path:
 async def test_a_change_that_commits_late_is_numbered_late_and_holds_nobody_up(
     resources: Resources, mariadb: SqlServer
 ) -> None:
-    """Its id is the lowest; whoever follows by id would have passed it for ever."""
+    """Its id is the lowest; whoever follows by id would have passed it for ever. Another's is the
+    next behind the run of those that are numbered."""
     name = only_on_the_server(resources)
-    with mariadb.connect(name) as writing, writing.cursor() as cursor:
+    slow = (
+        "INSERT INTO product_changes (product_id, farm_id, sku, kind, version, created_at)"
+        " VALUES (REPEAT('x', 16), 1, %s, 'updated', 1, UTC_TIMESTAMP(6))"
+    )
+    with (
+        mariadb.connect(name) as writing,
+        mariadb.connect(name) as later,
+        writing.cursor() as cursor,
+        later.cursor() as another,
+    ):
         writing.begin()
-        cursor.execute(
-            "INSERT INTO product_changes (product_id, farm_id, sku, kind, version, created_at)"
-            " VALUES (REPEAT('x', 16), 1, 'slow', 'updated', 1, UTC_TIMESTAMP(6))"
-        )
+        cursor.execute(slow, ["slow"])
         await add_changes(resources.db, ["quick", "second"])
+        later.begin()
+        another.execute(slow, ["slower"])
         async with asyncio.timeout(0.9):  # less than it would wait for a lock
             assert await number_changes(resources) == 2
         writing.commit()
-    assert await number_changes(resources) == 1
-    assert await numbered(resources.db) == [(1, "quick"), (2, "second"), (3, "slow")]
+        later.commit()
+    assert await number_changes(resources) == 2
+    assert [sku for _, sku in await numbered(resources.db)] == ["quick", "second", "slow", "slower"]
 
 
 async def test_a_numberer_waits_for_another_instead_of_passing_on(
