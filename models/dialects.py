@@ -33,6 +33,8 @@ class Dialect:
     index_hint: str
     straight_join: str
     join: str
+    pairs: str
+    """What stands in ``(a, b) IN (…)`` for ``{}``, a list of ``(%s, %s)``."""
     nowait: str = ""
     """Goes before a statement that shall fail rather than wait for a lock; empty: cannot be."""
     without: frozenset[DatabaseFeature] = frozenset()
@@ -84,6 +86,7 @@ MARIADB: Final = Dialect(
     index_hint="FORCE INDEX ({})",
     straight_join="SELECT STRAIGHT_JOIN",
     join="JOIN",
+    pairs="{}",
     nowait="SET STATEMENT innodb_lock_wait_timeout = 0 FOR ",
 )
 MYSQL: Final = replace(MARIADB, name="mysql", nowait="")
@@ -98,5 +101,6 @@ SQLITE: Final = Dialect(
     skip_locked="",
     index_hint="INDEXED BY {}",
     straight_join="SELECT",
+    pairs="VALUES {}",
     join="CROSS JOIN",  # SQLite keeps the written order of a CROSS JOIN
 )

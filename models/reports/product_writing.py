@@ -110,17 +110,19 @@ async def write(
     await kept_values.replace(db, conn, {name: e.kept for name, e in found.kept.items()})
 
 
-def _columns(product: Product) -> dict[str, object]:
-    return {
-        "name": product.content.name,
-        "description": product.content.description,
-        "category_id": product.content.category_id,
-        "unit": product.content.unit,
-        "attributes": product.content.attributes,
-        "price_minor": product.price.minor,
-        "currency": product.price.currency,
-        "stock": product.stock,
-    }
+def _columns(product: Product) -> tuple[object, ...]:
+    """In the order of ``_CONTENT`` and ``_VALUES``."""
+    content, price = product.content, product.price
+    return (
+        content.name,
+        content.description,
+        content.category_id,
+        content.unit,
+        content.attributes,
+        price.minor,
+        price.currency,
+        product.stock,
+    )
 
 
 async def _insert(
@@ -128,15 +130,14 @@ async def _insert(
 ) -> None:
     if not created:
         return
-    row = f"({placeholders(COLUMNS[:-1])}, 1, %s, %s)"
+    # What is ours and needs no quoting is written out: a driver takes its time over each value,
+    # and over a statement that holds bytes.
+    marks = placeholders(COLUMNS[1:-1])
+    rows = sorted(created.items())
     await db.execute(
         f"INSERT INTO products ({', '.join(COLUMNS)}, created_at, updated_at) VALUES "
-        + ", ".join([row] * len(created)),
-        [
-            value
-            for (farm_id, sku), product in sorted(created.items())
-            for value in (product.id.bytes, farm_id, sku, *_columns(product).values(), at, at)
-        ],
+        + ", ".join(f"(x'{row.id.hex}', {marks}, 1, '{at}', '{at}')" for _, row in rows),
+        [value for key, product in rows for value in (*key, *_columns(product))],
         purpose="reported_insert",
         conn=conn,
     )
@@ -148,7 +149,10 @@ async def _update(
     """Set these columns of locked rows, each to its own value, many in one statement."""
     for start in range(0, len(products), _UPDATED_AT_ONCE):
         batch = products[start : start + _UPDATED_AT_ONCE]
-        rows = [(product.id.bytes, _columns(product)) for product in batch]
+        rows = [
+            (product.id.bytes, dict(zip(_CONTENT + _VALUES, _columns(product), strict=True)))
+            for product in batch
+        ]
         case = f"CASE id {' '.join(['WHEN %s THEN %s'] * len(rows))} END"
         params = [value for column in columns for key, row in rows for value in (key, row[column])]
         await db.execute(
@@ -173,12 +177,11 @@ async def _record(
         return
     await db.execute(
         "INSERT INTO product_changes (product_id, farm_id, sku, kind, version, created_at) VALUES "
-        + ", ".join(["(%s, %s, %s, %s, %s, %s)"] * len(entries)),
-        [
-            value
-            for key, product_id, kind, version in entries
-            for value in (product_id.bytes, *key, kind, version, at)
-        ],
+        + ", ".join(
+            f"(x'{product_id.hex}', %s, %s, '{kind}', {version:d}, '{at}')"
+            for _, product_id, kind, version in entries
+        ),
+        [value for key, _, _, _ in entries for value in key],
         purpose="change_insert",
         conn=conn,
     )
