@@ -21,9 +21,11 @@ __all__ = [
     "Marks",
     "advance",
     "advance_all",
+    "begin",
     "category_entity",
     "farm_entity",
     "hold_existence",
+    "known",
     "product_entity",
     "read",
 ]
@@ -151,6 +153,46 @@ async def hold_existence(db: Database, conn: Connection, entities: Collection[st
         purpose="watermark_hold",
         conn=conn,
     )
+
+
+async def begin(
+    db: Database, conn: Connection, entities: Collection[str], facets: Collection[Facet], mark: Mark
+) -> None:
+    """Set the first marks of entities that have none, and hold their existence.
+
+    All get this mark of these facets. Raises ``DuplicateKey`` where somebody has set one, or is
+    about to and commits.
+    """
+    if not entities:
+        return
+    moment, never = to_column(mark.occurred_at), to_column(NEVER.occurred_at)
+    each = [(_EVERY, moment, mark.event_id)]
+    if set(facets) != set(_FACETS):
+        each = [(_EVERY, never, NEVER.event_id)]
+        each += [(facet.value, moment, mark.event_id) for facet in sorted(facets)]
+    # The moments are ours, so they need no marks: an entity costs as few values as may be.
+    rows = ", ".join(f"(%s, '{facet}', '{at}', %s)" for facet, at, _ in each)
+    await db.execute(
+        "INSERT INTO entity_watermarks (entity, facet, occurred_at, event_id) VALUES "
+        + ", ".join([rows] * len(entities)),
+        [value for entity in sorted(entities) for _, _, by in each for value in (entity, by)],
+        purpose="watermarks",
+        conn=conn,
+    )
+
+
+async def known(db: Database, conn: Connection, entities: Collection[str]) -> frozenset[str]:
+    """Those of these entities of which anything is held, be it a mere lock, as committed."""
+    if not entities:
+        return frozenset()
+    rows = await db.fetch(
+        "SELECT DISTINCT entity FROM entity_watermarks"
+        f" WHERE entity IN ({', '.join(['%s'] * len(entities))})",
+        sorted(entities),
+        purpose="watermark_read",
+        conn=conn,
+    )
+    return frozenset(str(row["entity"]) for row in rows)
 
 
 async def read(

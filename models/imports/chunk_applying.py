@@ -25,8 +25,9 @@ from models.imports.row_values import (
     decode_farm_rows,
     decode_product_rows,
 )
+from models.reports import first_reports
 from models.reports.merging import Listed, Price, Report, Step
-from models.reports.product_folding import Reports, fold_products
+from models.reports.product_folding import fold_products
 from models.reports.product_rows import ProductKey
 from models.reports.repeating import repeating
 from models.resources import Resources
@@ -87,26 +88,35 @@ async def apply(resources: Resources, chunk: Chunk, found: Import, layout: Layou
 async def _write_products(
     db: Database, conn: Connection, found: Import, layout: Layout, rows: Sequence[ProductRow]
 ) -> _Applied:
+    """Of a new list nothing is known, of one that is sent again everything: each has its way."""
+    mark = mark_of(found)
     resolved = await resolve(db, conn, (r.category for r in rows), (r.farm for r in rows))
     lost: list[RowFault] = []
-    reports = _reports(found, layout, rows, resolved, lost)
+    listed = _listed(layout, rows, resolved, lost)
     now = await database_clock.now(db, conn)
+    unknown = await first_reports.unknown(db, conn, listed)
+    firsts = {key: listed[key][1] for key in unknown}
+    await first_reports.create(db, conn, firsts, mark, now)
+    reports = {
+        key: (Report(row, mark, news),) for key, (row, news) in listed.items() if key not in unknown
+    }
     folded = await fold_products(db, conn, reports, now, _KIND)
     outcomes = Counter(_outcome(step) for _, step in folded.steps)
+    outcomes[Outcome.CREATED] += len(firsts)
     outcomes[Outcome.FAILED] += len(lost)
+    outcomes[Outcome.SUPERSEDED] += len(rows) - len(listed) - len(lost)
     return _Applied(outcomes, lost)
 
 
-def _reports(
-    found: Import,
-    layout: Layout,
-    rows: Sequence[ProductRow],
-    resolved: Resolved,
-    lost: list[RowFault],
-) -> Reports:
-    """What the rows say, by product; rows whose category or farm has gone are lost."""
-    mark = mark_of(found)
-    reports: dict[ProductKey, list[Report]] = {}
+def _listed(
+    layout: Layout, rows: Sequence[ProductRow], resolved: Resolved, lost: list[RowFault]
+) -> dict[ProductKey, tuple[int, Listed]]:
+    """What the rows say, by product; rows whose category or farm has gone are lost.
+
+    A farm that was given another's external id meanwhile makes two rows of one product: the first
+    counts, since neither is newer.
+    """
+    listed: dict[ProductKey, tuple[int, Listed]] = {}
     for row in rows:
         farm_id, category_id = resolved.farm_id(row.farm), resolved.categories.get(row.category)
         if farm_id is None:
@@ -114,18 +124,20 @@ def _reports(
             lost.append(faults.of_row(layout, row.row, field, _GONE))
         elif category_id is None:
             lost.append(faults.of_row(layout, row.row, "category", _GONE, row.category))
-        else:
-            news = Listed(
-                row.name,
-                category_id,
-                Price(row.price_minor, row.currency),
-                row.description,
-                row.unit,
-                row.attributes,
-                row.stock,
+        elif (farm_id, row.sku) not in listed:
+            listed[farm_id, row.sku] = (
+                row.row,
+                Listed(
+                    row.name,
+                    category_id,
+                    Price(row.price_minor, row.currency),
+                    row.description,
+                    row.unit,
+                    row.attributes,
+                    row.stock,
+                ),
             )
-            reports.setdefault((farm_id, row.sku), []).append(Report(row.row, mark, news))
-    return reports
+    return listed
 
 
 def _outcome(step: Step) -> Outcome:

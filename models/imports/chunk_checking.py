@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -47,7 +47,7 @@ class _Found:
         """As it is kept with the chunk."""
         if not self.missing_categories and not self.missing_farms:
             return None
-        farms = [{**asdict(farm), "row": row} for row, farm in self.missing_farms.values()]
+        farms = [{**farm._asdict(), "row": row} for row, farm in self.missing_farms.values()]
         return orjson.dumps({"categories": self.missing_categories, "farms": farms}).decode()
 
 

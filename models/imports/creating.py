@@ -7,7 +7,6 @@ several rows say of one is taken from the first of them.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from dataclasses import fields
 from typing import Any, Final, TypeVar
 
 import orjson
@@ -36,9 +35,8 @@ async def create_missing(
         categories = {slug_of(text): _name_of(text) for text in reversed(missing["categories"])}
         for names in _in_batches(categories):
             await _in_transaction(db, _create_categories, names, mark)
-        known = {f.name for f in fields(FarmRef)}
         farms = {
-            farm["external_id"]: FarmRef(**{k: v for k, v in farm.items() if k in known})
+            farm["external_id"]: FarmRef(**{k: v for k, v in farm.items() if k in FarmRef._fields})
             for farm in reversed(missing["farms"])
         }
         for refs in _in_batches(farms):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -40,8 +40,7 @@ class RowFault:
     value: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FarmRef:
+class FarmRef(NamedTuple):
     """Which farm a row means: by ``id`` of ours or by ``external_id``.
 
     The other members describe it, in case it is to be created.
@@ -56,8 +55,7 @@ class FarmRef:
     longitude: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ProductRow:
+class ProductRow(NamedTuple):
     """A product of a file. ``None`` of an optional member: the row does not say.
 
     ``category`` is the file's text (id, slug or name). ``attributes``: JSON with sorted keys.
@@ -76,8 +74,7 @@ class ProductRow:
     attributes: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FarmRow:
+class FarmRow(NamedTuple):
     """A farm of a file."""
 
     row: int
@@ -99,18 +96,36 @@ class Checked:
 
 
 def encode_rows(rows: Iterable[ProductRow | FarmRow]) -> bytes:
-    """As they are kept between checking and applying."""
-    return orjson.dumps(list(rows))
+    """As they are kept between checking and applying: a JSON array of objects."""
+    refs: dict[FarmRef, dict[str, Any]] = {}
+    return orjson.dumps([_members(row, refs) for row in rows])
 
 
 def decode_product_rows(kept: bytes) -> list[ProductRow]:
     """The inverse of ``encode_rows`` for products."""
-    return [
-        ProductRow(**{**members, "farm": FarmRef(**members["farm"])})
-        for members in orjson.loads(kept)
-    ]
+    refs: dict[tuple[Any, ...], FarmRef] = {}
+    rows = orjson.loads(kept)
+    for members in rows:
+        named = members["farm"]
+        key = tuple(named.values())
+        ref = refs.get(key)
+        if ref is None:
+            ref = refs[key] = FarmRef(**named)
+        members["farm"] = ref
+    return [ProductRow(**members) for members in rows]
 
 
 def decode_farm_rows(kept: bytes) -> list[FarmRow]:
     """The inverse of ``encode_rows`` for farms."""
     return [FarmRow(**members) for members in orjson.loads(kept)]
+
+
+def _members(row: ProductRow | FarmRow, refs: dict[FarmRef, dict[str, Any]]) -> dict[str, Any]:
+    members = row._asdict()
+    if isinstance(row, ProductRow):
+        # The rows of one farm share its reference.
+        ref = refs.get(row.farm)
+        if ref is None:
+            ref = refs[row.farm] = row.farm._asdict()
+        members["farm"] = ref
+    return members

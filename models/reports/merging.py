@@ -37,6 +37,7 @@ __all__ = [
     "Verdict",
     "dead",
     "fold",
+    "made_of",
     "unknown",
 ]
 
@@ -271,6 +272,25 @@ def _upsert(
     return Entity(product, {**entity.marks, **dict.fromkeys(new, mark)}), DONE
 
 
+def made_of(news: Listed, new_id: UUID) -> Product:
+    """The product that a list makes where nothing is known of it; its category must be there."""
+    if news.category_id is None:
+        raise ValueError("a product needs a category")
+    return Product(
+        new_id, _content(_NOTHING_SAID, news, news.category_id), news.price, news.stock or 0
+    )
+
+
+def _content(known: Content, news: Listed, category_id: int) -> Content:
+    return Content(
+        news.name,
+        known.description if news.description is None else news.description,
+        category_id,
+        known.unit if news.unit is None else news.unit,
+        known.attributes if news.attributes is None else news.attributes,
+    )
+
+
 def _list(
     entity: Entity, mark: Mark, news: Listed, new_id: Callable[[], UUID]
 ) -> tuple[Entity, Verdict]:
@@ -279,13 +299,7 @@ def _list(
     content = None
     if news.category_id is not None:
         known = _NOTHING_SAID if held is None else held.content
-        content = Content(
-            news.name,
-            known.description if news.description is None else news.description,
-            news.category_id,
-            known.unit if news.unit is None else news.unit,
-            known.attributes if news.attributes is None else news.attributes,
-        )
+        content = _content(known, news, news.category_id)
     stock = 0 if news.stock is None else news.stock
     after, verdict = _upsert(entity, mark, Upserted(content, news.price, stock), new_id)
     if news.stock is not None or verdict is not DONE or after.product is None:
