@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from models.imports.options import DecimalMark, Subject
@@ -151,8 +153,12 @@ def test_attributes_may_be_nested_sixteen_levels_deep() -> None:
     for _ in range(15):
         deep = {"a": deep}
     assert product(check_json({**JSON_PRODUCT, "attributes": deep})).attributes is not None
-    found = fault(check_json({**JSON_PRODUCT, "attributes": {"a": deep}}))
-    assert found.reason == "must be nested at most 16 levels deep"
+    assert product(check_json({**JSON_PRODUCT, "attributes": {"a": [[]] * 50}})).attributes
+    for _ in range(300):  # also where it is deeper than JSON can be written
+        deep = {"a": deep}
+        line = json.dumps({**JSON_PRODUCT, "attributes": deep}).encode()
+        found = fault(check_json(line))
+        assert found.reason == "must be nested at most 16 levels deep"
 
 
 def test_attributes_of_columns_and_of_the_whole_are_joined() -> None:

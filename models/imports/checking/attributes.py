@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+import orjson
 from pydantic import ConfigDict, TypeAdapter
 
 from models.catalog.field_types import Attributes
@@ -20,6 +21,8 @@ __all__ = ["AttributeRows"]
 _WHOLE: Final = "attributes"
 _PLAIN_CHARACTERS: Final = 4_096
 """A character takes four bytes at most: so many are within the bound whatever they are."""
+_PLAIN_BRACKETS: Final = 16
+"""Each level has one of its own: so few are within the bound wherever they stand."""
 _ATTRIBUTES: Final[TypeAdapter[Any]] = TypeAdapter(Attributes, config=ConfigDict(strict=True))
 
 
@@ -54,8 +57,14 @@ class AttributeRows:
 
 
 def _checked(found: dict[str, Any]) -> str:
-    if not any(isinstance(value, dict | list) for value in found.values()):
+    try:
         text = canonical(found)
-        if len(text) <= _PLAIN_CHARACTERS:
-            return text
-    return canonical(validated(_ATTRIBUTES, found))
+    except orjson.JSONEncodeError:
+        text = None  # nested deeper than can be written, or than it may be
+    if text is None or len(text) > _PLAIN_CHARACTERS or _brackets(text) > _PLAIN_BRACKETS:
+        text = canonical(validated(_ATTRIBUTES, found))
+    return text
+
+
+def _brackets(text: str) -> int:
+    return text.count("{") + text.count("[")

@@ -34,6 +34,8 @@ class Defaults:
 
     def fill(self, said: Said) -> None:
         """Add what the record does not speak of."""
+        if not self._values and not self._faults:
+            return
         for name, value in self._values.items():
             if self._is_for(said, name):
                 said.values[name] = value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from models.imports.checking.attributes import AttributeRows
 from models.imports.checking.columns import Columns
 from models.imports.checking.farm_references import FarmReferences
@@ -12,6 +14,8 @@ from models.imports.options import REQUIRED_PRODUCT_FIELDS, ImportOptions
 from models.imports.row_values import ProductRow
 
 __all__ = ["ProductRows"]
+
+_REQUIRED: Final = frozenset(REQUIRED_PRODUCT_FIELDS)
 
 
 class ProductRows:
@@ -27,7 +31,8 @@ class ProductRows:
     def read(self, row: int, said: Said) -> ProductRow | None:
         """The product; ``None`` when there are faults, those noted here included."""
         values = said.values
-        said.require(*REQUIRED_PRODUCT_FIELDS)
+        if not values.keys() >= _REQUIRED:
+            said.require(*REQUIRED_PRODUCT_FIELDS)
         farm = self._farms.read(said)
         currency = values.get("currency", self._currency)
         price_minor = self._price_minor(said, currency)

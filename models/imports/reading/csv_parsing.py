@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from io import StringIO
 from itertools import chain
 from typing import Final
 
 from models.imports.options import FileFormat
-from models.imports.reading.lines import Stretch, any_line_ends
+from models.imports.reading.lines import Stretch
 from models.imports.reading.refusals import refused, row_pointer, too_many_lines
 
 __all__ = ["NEVER_CLOSED", "CsvRun", "check_line_count", "csv_records", "has_values"]
@@ -62,8 +63,7 @@ class CsvRun:
 
     def __iter__(self) -> Iterator[tuple[int, bytes, list[str]]]:
         """Row, text and cells of each record, those of empty lines too. Raises ``InvalidInput``."""
-        if csv.field_size_limit() < _FIELD_CHARACTERS:
-            csv.field_size_limit(_FIELD_CHARACTERS)
+        _allow_long_fields()
         lines = self._stretch.lines
         source = chain(map(self._stretch.decode, lines), _run_dry())
         reader = csv.reader(source, delimiter=self._delimiter, strict=True)
@@ -89,7 +89,19 @@ class CsvRun:
 
 
 def csv_records(delimiter: str, first_row: int, text: bytes) -> Iterator[tuple[int, list[str]]]:
-    """Rows and cells of the records in a text that begins with row ``first_row``."""
-    for row, _, cells in CsvRun(Stretch(any_line_ends(text), first_row - 1), delimiter):
+    """Rows and cells of the records in a text that begins with row ``first_row``.
+
+    The text has been read before, by ``CsvRun``; so it is taken at once, and nothing is refused.
+    """
+    _allow_long_fields()
+    # Without newline="" it would turn the line ends within quotes into LF.
+    lines = StringIO(text.decode(), newline="")
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    for row, cells in enumerate(reader, first_row):
         if has_values(cells):
             yield row, cells
+
+
+def _allow_long_fields() -> None:
+    if csv.field_size_limit() < _FIELD_CHARACTERS:
+        csv.field_size_limit(_FIELD_CHARACTERS)
