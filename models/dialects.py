@@ -34,7 +34,7 @@ class Dialect:
     straight_join: str
     join: str
     pairs: str
-    """What stands in ``(a, b) IN (…)`` for ``{}``, a list of ``(%s, %s)``."""
+    """What stands in ``(a, b) IN (…)`` for ``{}``, a list of ``(a, b)``."""
     nowait: str = ""
     """Goes before a statement that shall fail rather than wait for a lock; empty: cannot be."""
     without: frozenset[DatabaseFeature] = frozenset()

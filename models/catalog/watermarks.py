@@ -57,6 +57,9 @@ _EVERY: Final = "all"
 this one. Whoever creates, deletes or imports says everything at once, and writes one row, not four.
 """
 
+# MariaDB makes a temporary table of longer lists.
+_LOOKED_UP_AT_ONCE: Final = 500
+
 NEVER: Final = Mark(datetime(1000, 1, 1, tzinfo=UTC), "")
 """Older than anything: the earliest time MySQL promises to store."""
 
@@ -183,16 +186,19 @@ async def begin(
 
 async def known(db: Database, conn: Connection, entities: Collection[str]) -> frozenset[str]:
     """Those of these entities of which anything is held, be it a mere lock, as committed."""
-    if not entities:
-        return frozenset()
-    rows = await db.fetch(
-        "SELECT DISTINCT entity FROM entity_watermarks"
-        f" WHERE entity IN ({', '.join(['%s'] * len(entities))})",
-        sorted(entities),
-        purpose="watermark_read",
-        conn=conn,
-    )
-    return frozenset(str(row["entity"]) for row in rows)
+    found: set[str] = set()
+    wanted = sorted(entities)
+    for start in range(0, len(wanted), _LOOKED_UP_AT_ONCE):
+        batch = wanted[start : start + _LOOKED_UP_AT_ONCE]
+        rows = await db.fetch(
+            "SELECT DISTINCT entity FROM entity_watermarks"
+            f" WHERE entity IN ({', '.join(['%s'] * len(batch))})",
+            batch,
+            purpose="watermark_read",
+            conn=conn,
+        )
+        found.update(str(row["entity"]) for row in rows)
+    return frozenset(found)
 
 
 async def read(

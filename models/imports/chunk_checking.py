@@ -6,6 +6,7 @@ What is valid is kept in the chunk in place of its text, with a key for each row
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -72,7 +73,8 @@ async def check(resources: Resources, chunk: Chunk, found: Import, layout: Layou
             _take_product(came_to, row, resolved, found.options, layout)
     for farm in checked.farms:
         _keep_row(came_to, farm, f"x{farm.external_id}")
-    payload = zlib.compress(encode_rows(came_to.rows), 1)
+    # Off the loop: zlib lets other threads run while it packs.
+    payload = await asyncio.to_thread(zlib.compress, encode_rows(came_to.rows), 1)
 
     async def unit() -> None:
         async with db.transaction(read_committed=True) as conn:

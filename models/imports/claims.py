@@ -26,6 +26,7 @@ from models.database import Connection, Database
 from models.durable_work import Backoff, Pick, WorkTable
 from models.imports.imports import COLUMNS, Import, import_of
 from models.imports.stages import Phase, Stage
+from models.placeholders import literal_bytes
 
 __all__ = [
     "CHUNKS",
@@ -180,11 +181,12 @@ async def keep_checked(
     """
     kept = await db.execute(
         f"""UPDATE import_chunks
-            SET phase = '{Phase.APPLY}', payload = %s, row_keys = %s, missing = %s, attempts = 0,
+            SET phase = '{Phase.APPLY}', payload = {literal_bytes(payload)},
+              row_keys = {literal_bytes(keys)}, missing = %s, attempts = 0,
               next_attempt_at = {db.dialect.now}, lease_token = NULL, lease_until = NULL,
               last_error = NULL
             WHERE id = %s AND lease_token = %s""",
-        [payload, keys, missing, chunk.id, chunk.token],
+        [missing, chunk.id, chunk.token],
         purpose="import_checked",
         conn=conn,
     )

@@ -29,6 +29,7 @@ from models.imports.interrupting import UNCLAIMED, give_up
 from models.imports.layout import Layout
 from models.imports.options import ImportOptions
 from models.imports.stages import Phase, Stage
+from models.placeholders import literal_bytes
 from models.resources import Resources
 
 __all__ = ["Upload", "heartbeat_s", "open_upload"]
@@ -38,7 +39,7 @@ _log = logging.getLogger(__name__)
 _LEVEL: Final = 1
 """Of zlib. Higher ones cost several times the time and save little of such text."""
 _STATEMENT_BYTES: Final = 4 * 1024 * 1024
-"""Servers take 16 MiB in one statement by default; bytes grow a little when they are quoted."""
+"""Servers take 16 MiB in one statement by default; bytes are written out, each as two."""
 _BEAT_EVERY_S: Final = 5.0
 _LOST: Final = "The import was cancelled or given up while its file was being sent."
 
@@ -180,13 +181,16 @@ class Upload:
             _log.exception("Upload could not be removed", extra=told)
 
     async def _insert(self, conn: Connection, part: Sequence[_Packed]) -> None:
-        mark = f"(%s, %s, %s, %s, '{Phase.CHECK}', %s, 'pending', 0, {self._db.dialect.now})"
-        values: list[object] = []
+        rows, values = [], list[object]()
         for chunk, payload in part:
-            values += [self.import_id, chunk.position, chunk.first_row, chunk.row_count, payload]
+            rows.append(
+                f"(%s, %s, %s, %s, '{Phase.CHECK}', {literal_bytes(payload)}, 'pending', 0,"
+                f" {self._db.dialect.now})"
+            )
+            values += [self.import_id, chunk.position, chunk.first_row, chunk.row_count]
         await self._db.execute(
             "INSERT INTO import_chunks (import_id, position, first_row, row_count, phase, payload,"
-            f" state, attempts, next_attempt_at) VALUES {', '.join([mark] * len(part))}",
+            f" state, attempts, next_attempt_at) VALUES {', '.join(rows)}",
             values,
             purpose="import_add",
             conn=conn,

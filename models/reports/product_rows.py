@@ -87,11 +87,11 @@ async def find(
     found: dict[ProductKey, bytes] = {}
     for start in range(0, len(wanted), _KEYS_AT_ONCE):
         batch = wanted[start : start + _KEYS_AT_ONCE]
-        pairs = ", ".join(["(%s, %s)"] * len(batch))
+        pairs = ", ".join(f"({farm_id:d}, %s)" for farm_id, _ in batch)
         rows = await db.fetch(
             "SELECT id, farm_id, sku FROM products WHERE (farm_id, sku) IN"
             f" ({db.dialect.pairs.format(pairs)})",
-            [value for key in batch for value in key],
+            [sku for _, sku in batch],
             purpose="reported_products",
             conn=conn,
         )

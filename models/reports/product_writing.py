@@ -110,19 +110,17 @@ async def write(
     await kept_values.replace(db, conn, {name: e.kept for name, e in found.kept.items()})
 
 
-def _columns(product: Product) -> tuple[object, ...]:
-    """In the order of ``_CONTENT`` and ``_VALUES``."""
-    content, price = product.content, product.price
-    return (
-        content.name,
-        content.description,
-        content.category_id,
-        content.unit,
-        content.attributes,
-        price.minor,
-        price.currency,
-        product.stock,
-    )
+def _columns(product: Product) -> dict[str, object]:
+    return {
+        "name": product.content.name,
+        "description": product.content.description,
+        "category_id": product.content.category_id,
+        "unit": product.content.unit,
+        "attributes": product.content.attributes,
+        "price_minor": product.price.minor,
+        "currency": product.price.currency,
+        "stock": product.stock,
+    }
 
 
 async def _insert(
@@ -130,16 +128,30 @@ async def _insert(
 ) -> None:
     if not created:
         return
-    # What is ours and needs no quoting is written out: a driver takes its time over each value,
-    # and over a statement that holds bytes.
-    marks = placeholders(COLUMNS[1:-1])
+    # What is a number or ours is written out: a driver takes its time over each value, and over a
+    # statement that holds bytes.
     rows = sorted(created.items())
     await db.execute(
         f"INSERT INTO products ({', '.join(COLUMNS)}, created_at, updated_at) VALUES "
-        + ", ".join(f"(x'{row.id.hex}', {marks}, 1, '{at}', '{at}')" for _, row in rows),
-        [value for key, product in rows for value in (*key, *_columns(product))],
+        + ", ".join(
+            f"(x'{product.id.hex}', {key[0]:d}, %s, %s, %s, {product.content.category_id:d}, %s,"
+            f" %s, {product.price.minor:d}, %s, {product.stock:d}, 1, '{at}', '{at}')"
+            for key, product in rows
+        ),
+        [value for key, product in rows for value in (key[1], *_texts(product))],
         purpose="reported_insert",
         conn=conn,
+    )
+
+
+def _texts(product: Product) -> tuple[str, ...]:
+    content = product.content
+    return (
+        content.name,
+        content.description,
+        content.unit,
+        content.attributes,
+        product.price.currency,
     )
 
 
@@ -149,10 +161,7 @@ async def _update(
     """Set these columns of locked rows, each to its own value, many in one statement."""
     for start in range(0, len(products), _UPDATED_AT_ONCE):
         batch = products[start : start + _UPDATED_AT_ONCE]
-        rows = [
-            (product.id.bytes, dict(zip(_CONTENT + _VALUES, _columns(product), strict=True)))
-            for product in batch
-        ]
+        rows = [(product.id.bytes, _columns(product)) for product in batch]
         case = f"CASE id {' '.join(['WHEN %s THEN %s'] * len(rows))} END"
         params = [value for column in columns for key, row in rows for value in (key, row[column])]
         await db.execute(
@@ -178,10 +187,10 @@ async def _record(
     await db.execute(
         "INSERT INTO product_changes (product_id, farm_id, sku, kind, version, created_at) VALUES "
         + ", ".join(
-            f"(x'{product_id.hex}', %s, %s, '{kind}', {version:d}, '{at}')"
-            for _, product_id, kind, version in entries
+            f"(x'{product_id.hex}', {farm_id:d}, %s, '{kind}', {version:d}, '{at}')"
+            for (farm_id, _), product_id, kind, version in entries
         ),
-        [value for key, _, _, _ in entries for value in key],
+        [sku for (_, sku), _, _, _ in entries],
         purpose="change_insert",
         conn=conn,
     )
