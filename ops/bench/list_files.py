@@ -13,8 +13,17 @@ from models.catalog.money import format_price
 from ops.seed.catalogue import Product
 from ops.seed.store import PRODUCT_COLUMNS, PlaceIds, product_batches
 
-__all__ = ["load_statement", "write_list", "write_rows"]
+__all__ = ["DERIVE_STATEMENTS", "load_statement", "write_list", "write_rows"]
 
+DERIVE_STATEMENTS: Final = (
+    """INSERT INTO entity_watermarks (entity, facet, occurred_at, event_id)
+       SELECT CONCAT('product:', farm_id, ':', sku), 'all', created_at, CONCAT('import:', UUID())
+       FROM products""",
+    """INSERT INTO product_changes (product_id, farm_id, sku, kind, version, created_at, seq)
+       SELECT id, farm_id, sku, 'created', 1, created_at, ROW_NUMBER() OVER (ORDER BY id)
+       FROM products""",
+)
+"""Write what an import keeps of new products beside their rows, in the cheapest way there is."""
 _HEADINGS: Final = (
     *("farm_external_id", "sku", "name", "description", "category", "price", "currency"),
     *("unit", "stock", "attributes"),

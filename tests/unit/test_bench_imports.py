@@ -27,9 +27,9 @@ def test_every_column_of_a_row_is_loaded_in_its_place() -> None:
 def test_rates_count_from_acceptance_and_ratios_are_medians_of_rounds() -> None:
     """The upload is told apart; a round is compared with its own load."""
     rounds = (
-        ImportRound(uploading_s=9, checking_s=4, applying_s=6, loading_s=5),
-        ImportRound(uploading_s=9, checking_s=8, applying_s=12, loading_s=5),
-        ImportRound(uploading_s=9, checking_s=4, applying_s=6, loading_s=3),
+        ImportRound(uploading_s=9, checking_s=4, applying_s=6, loading_s=5, deriving_s=1),
+        ImportRound(uploading_s=9, checking_s=8, applying_s=12, loading_s=5, deriving_s=1),
+        ImportRound(uploading_s=9, checking_s=4, applying_s=6, loading_s=3, deriving_s=1),
     )
     result = ImportResult(1_000, rounds)
     assert result.ratio == pytest.approx(0.3)
