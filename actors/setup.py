@@ -15,13 +15,14 @@ import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import AsyncIO
 
-from actors import catalog, feed, imports, supply, webhooks, work
+from actors import catalog, feed, imports, search, supply, webhooks, work
 from actors.binding import Binding, bind, declare
 from actors.observing import ObservingMiddleware, QuietConsumers
 from actors.resources import ResourcesMiddleware
 from actors.stopping import StopOnceMiddleware
 from coordination.jobs import (
     APPLY_OUTBOX,
+    INDEX_SEARCH,
     NUMBER_CHANGES,
     PROCESS_IMPORTS,
     PROCESS_WEBHOOKS,
@@ -43,6 +44,7 @@ BINDINGS: tuple[Binding[Any], ...] = (
     bind(REFRESH_SUPPLY, supply.supply_refresh),
     bind(PROCESS_IMPORTS, imports.imports_process),
     bind(NUMBER_CHANGES, feed.changes_number),
+    bind(INDEX_SEARCH, search.search_index),
     bind(SWEEP, work.work_sweep),
     bind(PURGE, work.work_purge),
 )

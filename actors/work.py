@@ -13,6 +13,7 @@ from actors.resources import Opened
 from coordination import keys
 from coordination.jobs import (
     APPLY_OUTBOX,
+    INDEX_SEARCH,
     NUMBER_CHANGES,
     PROCESS_IMPORTS,
     PROCESS_WEBHOOKS,
@@ -26,6 +27,7 @@ from models.database import Database
 from models.feed.numbering import count_unnumbered
 from models.imports import processing
 from models.resources import Resources
+from models.search.indexing import count_unindexed
 from models.webhooks import claims
 from models.webhooks.parking import take_up_parked
 
@@ -42,15 +44,20 @@ class Family:
     batch: Callable[[Settings], int]
     count_due: Callable[[Database, int], Awaitable[int]]
     """Counts no further than it is told."""
+    is_routine: bool = False
+    """Nobody else hints it, so that it is due is no news."""
 
 
 # Whoever takes a hint goes on with whatever is due for a while.
 _CHUNKS_A_HINT: Final = 20
+# One hint at a time: only one worker can be at it.
+_INDEXED_A_HINT: Final = 1_000_000
 FAMILIES: Final = (
     Family(APPLY_OUTBOX, lambda settings: settings.outbox_batch, outbox.count_due),
     Family(PROCESS_WEBHOOKS, lambda settings: settings.webhook_batch, claims.count_due),
     Family(PROCESS_IMPORTS, lambda _: _CHUNKS_A_HINT, processing.count_due),
     Family(NUMBER_CHANGES, lambda settings: settings.changes_batch, count_unnumbered),
+    Family(INDEX_SEARCH, lambda _: _INDEXED_A_HINT, count_unindexed, is_routine=True),
 )
 
 
@@ -93,5 +100,6 @@ async def _hint_due(resources: Resources, queue: aioredis.Redis, family: Family)
     hints = min(most, -(-due // batch))
     for _ in range(hints):
         resources.hints.send(job, job.arguments())
-    _log.info("Due work hinted", extra={"job": job.name, "due": due, "hints": hints})
+    if not family.is_routine:
+        _log.info("Due work hinted", extra={"job": job.name, "due": due, "hints": hints})
     return hints

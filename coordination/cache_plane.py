@@ -32,6 +32,7 @@ from coordination.settings import Settings
 
 _log = logging.getLogger(__name__)
 _SCRIPTS = (
+    "keep",
     "read", "limit", "admit", "store", "mark", "void", "push", "supply_look", "supply_keep",
 )  # fmt: skip
 _VOID_ATTEMPTS = 3
@@ -180,7 +181,7 @@ class CachePlane:
 
     async def keep(self, key: str, value: bytes, ttl_s: int) -> None:
         """Store rebuildable bytes. Raises ``CacheUnavailable``."""
-        await self._guarded("keep", lambda: self.client.set(key, value, ex=ttl_s))
+        await self._run("keep", [key], [value, ttl_s * 1000])
 
     async def kept(self, key: str) -> bytes | None:
         """Bytes stored by ``keep``, if they are still there. Raises ``CacheUnavailable``."""

@@ -21,6 +21,7 @@ from coordination.settings import Settings
 __all__ = [
     "ALL_JOBS",
     "APPLY_OUTBOX",
+    "INDEX_SEARCH",
     "NUMBER_CHANGES",
     "PROCESS_IMPORTS",
     "PROCESS_WEBHOOKS",
@@ -29,6 +30,7 @@ __all__ = [
     "SWEEP",
     "WARM_CACHE",
     "ApplyOutbox",
+    "IndexSearch",
     "Job",
     "NumberChanges",
     "ProcessImports",
@@ -108,6 +110,11 @@ class NumberChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexSearch:
+    """Bring the search index up to what was committed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """Find durable work that is due or whose lease ran out, and hint it."""
 
@@ -124,6 +131,7 @@ REFRESH_SUPPLY: Final = Job("supply.refresh", RefreshSupply)
 # It begins nothing new after ten seconds; judging the longest list there may be takes minutes.
 PROCESS_IMPORTS: Final = Job("imports.process", ProcessImports, time_limit_ms=600_000)
 NUMBER_CHANGES: Final = Job("changes.number", NumberChanges)
+INDEX_SEARCH: Final = Job("search.index", IndexSearch)
 SWEEP: Final = Job("work.sweep", Sweep)
 PURGE: Final = Job("work.purge", Purge, time_limit_ms=300_000)
 ALL_JOBS: Final[tuple[Job[Any], ...]] = (
@@ -133,6 +141,7 @@ ALL_JOBS: Final[tuple[Job[Any], ...]] = (
     REFRESH_SUPPLY,
     PROCESS_IMPORTS,
     NUMBER_CHANGES,
+    INDEX_SEARCH,
     SWEEP,
     PURGE,
 )

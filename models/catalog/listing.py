@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from coordination import keys
 from coordination.cache import NO_GROUND, Fetched, Ground, Lifetime, ReadPlan
@@ -18,12 +18,11 @@ from coordination.settings import Settings
 from models.catalog.category_walks import ids_below
 from models.catalog.cursors import Position, read_cursor, sign_cursor
 from models.catalog.money import format_price
-from models.catalog.page_sql import is_bounded, select_page
+from models.catalog.page_sql import is_bounded, position_of, select_page
 from models.catalog.query import ListQuery, Sort
-from models.catalog.representation import ProductRow, by_column, hyphenated, in_order, list_body
-from models.catalog.search import matching, ranked_page
-from models.database import Row
-from models.fields import from_column, to_column
+from models.catalog.representation import ProductRow, in_order, list_body
+from models.catalog.search import ranked_page
+from models.catalog.sorted_search import sorted_rows
 from models.resources import Resources
 from models.server import Server
 
@@ -103,8 +102,7 @@ async def _filled(resources: Resources, server: Server, query: ListQuery, ground
     _, digest, after = _asked(resources.settings, query)
     rows: Sequence[ProductRow]
     if query.sort is Sort.RELEVANCE:
-        ranked, position = await ranked_page(resources, server, query, category_ids, after)
-        rows = [in_order(row) for row in ranked]
+        rows, position = await ranked_page(resources, server, query, category_ids, after)
     else:
         rows, position = await _keyset_page(server, query, category_ids, after)
     if not rows and query.farm is not None and after is None:
@@ -124,35 +122,26 @@ async def _filled(resources: Resources, server: Server, query: ListQuery, ground
 async def _keyset_page(
     server: Server, query: ListQuery, category_ids: Sequence[int], after: Position | None
 ) -> tuple[Sequence[ProductRow], Position | None]:
-    match = matching(server.dialect, query.q) if query.q else None
-    sql, params = select_page(server.dialect, query, category_ids, after, match)
-    settings = server.settings
-    purpose, limit_ms = ("search", settings.search_timeout_ms)
-    if match is None:
-        purpose, limit_ms = ("list", settings.list_timeout_ms)
-    rows: Sequence[ProductRow]
-    if match is None and is_bounded(query, category_ids):
-        # A union of many ranges is long, and in other words for each number of them.
-        fetch = server.fetch_often if len(category_ids) <= 1 else server.fetch_values
-        rows = await fetch(sql, params, purpose=purpose, timeout_ms=limit_ms)
-    else:
-        async with server.heavy_slot() as conn:
-            found = await server.fetch(sql, params, purpose=purpose, timeout_ms=limit_ms, conn=conn)
-        rows = [in_order(row) for row in found]
+    read = sorted_rows if query.q else _listed
+    rows = await read(server, query, category_ids, after)
     if len(rows) <= query.limit:
         return rows, None
     page = rows[: query.limit]
-    last = by_column(page[-1])
-    return page, (_sort_value(last, query.sort), hyphenated(last["id"]))
+    return page, position_of(page[-1], query.sort)
 
 
-def _sort_value(row: Row, sort: Sort) -> Any:
-    if sort is Sort.PRICE:
-        return row["price_minor"]
-    if sort is Sort.NAME:
-        return row["name"]
-    value = row["created_at"]
-    return value if isinstance(value, str) else to_column(from_column(value))
+async def _listed(
+    server: Server, query: ListQuery, category_ids: Sequence[int], after: Position | None
+) -> Sequence[ProductRow]:
+    sql, params = select_page(server.dialect, query, category_ids, after)
+    limit_ms = server.settings.list_timeout_ms
+    if is_bounded(query, category_ids):
+        # A union of many ranges is long, and in other words for each number of them.
+        fetch = server.fetch_often if len(category_ids) <= 1 else server.fetch_values
+        return await fetch(sql, params, purpose="list", timeout_ms=limit_ms)
+    async with server.heavy_slot() as conn:
+        rows = await server.fetch(sql, params, purpose="list", timeout_ms=limit_ms, conn=conn)
+    return [in_order(row) for row in rows]
 
 
 async def category_slug(resources: Resources, category_id: int) -> str:

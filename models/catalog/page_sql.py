@@ -13,15 +13,27 @@ prices under another sort, a category within a farm) is tried row by row: ``is_b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from models.catalog.cursors import Position
 from models.catalog.query import ListQuery, Order, Sort
-from models.catalog.representation import COLUMNS
+from models.catalog.representation import COLUMNS, ProductRow, by_column, hyphenated
 from models.dialects import Dialect
+from models.fields import from_column, to_column
+from models.placeholders import placeholders
 
-__all__ = ["Statement", "filters", "is_bounded", "select_page", "select_rows"]
+__all__ = [
+    "Matching",
+    "Statement",
+    "filters",
+    "is_bounded",
+    "position_of",
+    "select_documents",
+    "select_page",
+    "select_rows",
+]
 
 Statement = tuple[str, list[object]]
 _COLUMN: Final = {Sort.CREATED_AT: "created_at", Sort.PRICE: "price_minor", Sort.NAME: "name"}
@@ -29,6 +41,21 @@ _INDEX: Final = {Sort.CREATED_AT: "created", Sort.PRICE: "price", Sort.NAME: "na
 
 # A range costs 0.06 ms on MariaDB; SQLite allows 500 selects in one statement.
 _MAX_RANGES: Final = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """What else a list's rows must fulfil, and where they are found.
+
+    ``by_order``: most likely many do, so that it pays to try them in the list's order; else which
+    index serves is left to the optimizer.
+    """
+
+    condition: str
+    params: Sequence[object]
+    source: str = "products p"
+    source_params: Sequence[object] = ()
+    by_order: bool = False
 
 
 def is_bounded(query: ListQuery, category_ids: Sequence[int]) -> bool:
@@ -50,12 +77,11 @@ def select_page(
     query: ListQuery,
     category_ids: Sequence[int],
     after: Position | None,
-    matching: Statement | None = None,
+    matching: Matching | None = None,
 ) -> Statement:
     """One row more than ``query.limit``, which tells whether there is another page.
 
-    ``category_ids``: the category and all below it; empty without that filter. ``matching``: a
-    full-text condition; then the index is left to the optimizer.
+    ``category_ids``: the category and all below it; empty without that filter.
     """
     merged = query.farm is None and matching is None and 1 < len(category_ids) <= _MAX_RANGES
     if not merged and matching is None:
@@ -102,6 +128,33 @@ def select_rows(
     )
 
 
+def select_documents(
+    dialect: Dialect, documents: Sequence[int], also: Statement, at_least: int
+) -> Statement:
+    """Rows of these documents of the search index, likewise, each followed by its document.
+
+    Of up to ``at_least`` documents the statement is always the same.
+    """
+    marks = [*documents, *[documents[-1]] * (at_least - len(documents))]
+    return (
+        f"{dialect.straight_join} {COLUMNS}, d.document FROM search_documents d"
+        f" {dialect.join} products p ON p.id = d.product_id{_labels(dialect)}"
+        f" WHERE d.document IN ({placeholders(marks)}) AND {also[0]}",
+        [*marks, *also[1]],
+    )
+
+
+def position_of(row: ProductRow, sort: Sort) -> Position:
+    """Where the next page begins, after this row."""
+    last = by_column(row)
+    if sort is Sort.CREATED_AT:
+        at = last["created_at"]
+        value = at if isinstance(at, str) else to_column(from_column(at))
+    else:
+        value = last[_COLUMN[sort]]
+    return value, hyphenated(bytes(last["id"]))
+
+
 def filters(query: ListQuery, category_ids: Sequence[int]) -> Statement:
     """The conditions of every filter but ``q``, joined by AND."""
     clauses: list[str] = ["p.is_active = 1"]
@@ -130,15 +183,18 @@ def _ids(
     query: ListQuery,
     category_ids: Sequence[int],
     after: Position | None,
-    matching: Statement | None,
+    matching: Matching | None,
 ) -> Statement:
     where, params = _where(dialect, query, category_ids, after)
-    hint = _hint(dialect, query, category_ids)
+    source, hint = "products p", _hint(dialect, query, category_ids)
     if matching is not None:
-        where, params, hint = f"{matching[0]} AND {where}", [*matching[1], *params], ""
+        # After the other conditions: it is the dearest to try.
+        source, where = matching.source, f"{where} AND {matching.condition}"
+        params = [*matching.source_params, *params, *matching.params]
+        hint = hint if matching.by_order else ""
     column, direction = _COLUMN[query.sort], query.order.value.upper()
     return (
-        f"SELECT p.id AS id, p.{column} AS x FROM products p {hint} WHERE {where}"
+        f"SELECT p.id AS id, p.{column} AS x FROM {source} {hint} WHERE {where}"
         f" ORDER BY p.{column} {direction}, p.id {direction} LIMIT {query.limit + 1}",
         params,
     )

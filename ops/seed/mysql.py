@@ -19,6 +19,7 @@ from pymysql.cursors import Cursor
 from pymysql.err import MySQLError, OperationalError
 
 from coordination.errors import DatabaseUnavailable
+from models.search.position import RESET
 from ops.seed.catalogue import Catalogue
 from ops.seed.postponed_indexes import postpone, postponed, restore
 from ops.seed.store import (
@@ -73,6 +74,7 @@ class MySQLStore:
 
     def _add(self, catalogue: Catalogue, count: int, progress: Progress, phase: Phase) -> int:
         ids = self._add_places(catalogue)
+        self._reset_search()  # a load that is killed leaves products that no change tells of
         # A load that was killed left the table without its indexes: finish it as it was begun.
         postponing = postponed(self._main) is not None
         if not postponing and count >= _POSTPONE_FROM_ROWS and self._is_empty("products"):
@@ -84,9 +86,16 @@ class MySQLStore:
             if postponing:
                 phase("Building indexes")
                 restore(self._main, "products")
+        if added:
+            self._reset_search()
         with self._main.cursor() as cursor:
             cursor.execute("ANALYZE TABLE products")
         return added
+
+    def _reset_search(self) -> None:
+        with self._main.cursor() as cursor:
+            cursor.execute(RESET)
+        self._main.commit()
 
     def _add_places(self, catalogue: Catalogue) -> PlaceIds:
         with self._main.cursor() as cursor:

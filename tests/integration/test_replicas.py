@@ -160,7 +160,8 @@ async def test_all_statements_of_a_settled_fill_go_to_the_replica(
         answer = await listing.fill_list(resources, query, _SETTLED)
         assert b"Apple" in answer.body
         assert _of_products(at_primary()) == []
-        steps = (query.category is not None) + 1 + (query.sort is Sort.RELEVANCE)
+        searched = query.q is not None
+        steps = (query.category is not None) + 1 + searched + (query.sort is Sort.RELEVANCE)
         assert len(_of_products(at_replica())) == steps
 
 

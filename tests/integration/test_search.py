@@ -13,8 +13,8 @@ import pytest
 from coordination.errors import CursorExpired, InvalidCursor
 from models.catalog.listing import fetch_list, fill_list
 from models.catalog.query import ListQuery, Order, Sort
-from models.catalog.search import required_words
 from models.resources import Resources
+from models.search.words import required_words
 from tests.product_rows import ProductRow, insert_places, insert_products
 from tests.servers import PrivateRedis, SqlServer
 
