@@ -35,7 +35,7 @@ from models.feed.position import lock_position
 from models.placeholders import placeholders
 from models.resources import Resources
 
-__all__ = ["count_unnumbered", "number_changes"]
+__all__ = ["count_unnumbered", "number_all", "number_changes"]
 
 _PURPOSE: Final = "changes_number"
 # Every row is compared with the runs of its statement one by one.
@@ -55,7 +55,7 @@ async def number_changes(resources: Resources) -> int:
 
     Raises ``DatabaseUnavailable``; what is left, the sweep finds.
     """
-    return await resources.numbering.join(partial(_number_all, resources.db))
+    return await resources.numbering.join(partial(number_all, resources.db))
 
 
 async def count_unnumbered(db: Database, limit: int) -> int:
@@ -70,7 +70,8 @@ async def count_unnumbered(db: Database, limit: int) -> int:
     return int(rows[0]["waiting"])
 
 
-async def _number_all(db: Database) -> int:
+async def number_all(db: Database) -> int:
+    """The same, for whoever numbers alone in a process."""
     numbered, found = 0, _Found()
     # The first look is without a lock: on SQLite that would be the lock of all writers.
     while found.ids or await count_unnumbered(db, 1):

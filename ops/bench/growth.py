@@ -140,6 +140,7 @@ def _makings(grown: list[_Grown]) -> list[Row]:
         rows += [
             Row(f"seeding {kept.products:,} products", "s", (kept.loading_s,)),
             Row(f"building the indexes of {kept.products:,} products", "s", (kept.indexing_s,)),
+            Row(f"building the index of words of {kept.products:,} products", "s", (kept.words_s,)),
         ]
     return rows
 

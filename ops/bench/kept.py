@@ -22,7 +22,10 @@ from pymysql.err import MySQLError
 
 import models.migrations
 from coordination.settings import Settings, load_settings
+from models.database import open_database
+from models.feed.numbering import number_all
 from models.migrate import migrate
+from models.search.indexing import count_unindexed, index_products
 from ops.bench.mariadb import Account, start_server
 from ops.bench.mix_products import MIX_VERSION, add_mix_products
 from ops.bench.processes import Processes
@@ -33,6 +36,7 @@ __all__ = ["DATABASE", "Kept", "kept_catalogue"]
 DATABASE: Final = "farmlokal_bench"
 _NOTE: Final = "filled.json"
 _STOP_WITHIN_S: Final = 120
+_INDEXED_FOR_S: Final = 60.0
 _CLEARED: Final = (
     *("webhook_events", "webhook_event_history", "webhook_partner_keys", "webhook_secrets"),
     *("webhook_partners", "entity_kept_values", "entity_watermarks", "tallies", "outbox"),
@@ -51,6 +55,7 @@ class _Note:
     mix: int
     loading_s: float = 0.0
     indexing_s: float = 0.0
+    words_s: float = 0.0
 
     def is_like(self, other: _Note) -> bool:
         mine = (self.products, self.seed, self.schema, self.mix)
@@ -67,6 +72,8 @@ class Kept:
     """Seconds that the rows took when they were made, without indexes."""
     indexing_s: float
     """Seconds that building the indexes took."""
+    words_s: float
+    """Seconds that building the search's index of words took, by one process."""
 
     @property
     def url(self) -> str:
@@ -74,12 +81,17 @@ class Kept:
         return self.account.url(DATABASE)
 
     def clear(self) -> None:
-        """Empty every table but those of the catalogue. Nobody may be working on them."""
+        """Empty every table but those of the catalogue. Nobody may be working on them.
+
+        The search index follows the changes before they go.
+        """
+        asyncio.run(_index(load_settings(database_url=self.url)))
         with self.account.cursor(DATABASE) as cursor:
             cursor.execute("SET foreign_key_checks = 0")
             for table in _CLEARED:
                 cursor.execute(f"TRUNCATE TABLE `{table}`")
             cursor.execute("UPDATE feed_position SET position = 0, purged_through = 0")
+            cursor.execute("UPDATE search_index SET through = 0")
 
 
 @contextmanager
@@ -112,7 +124,7 @@ def kept_catalogue(
             say(f"making {products:,} products; they are kept in {place}")
             found = _fill(account, wanted, say)
             (place / _NOTE).write_text(json.dumps(asdict(found)))
-        yield Kept(account, products, found.loading_s, found.indexing_s)
+        yield Kept(account, products, found.loading_s, found.indexing_s, found.words_s)
     finally:
         _stop(account)
 
@@ -135,6 +147,9 @@ def _fill(account: Account, wanted: _Note, say: Callable[[str], None]) -> _Note:
     ended_at = time.monotonic()
     loaded_at = indexing_at[0] if indexing_at else ended_at
     add_mix_products(account, DATABASE)
+    say("Building the index of words")
+    mixed_at = time.monotonic()
+    asyncio.run(_index(settings))
     return _Note(
         wanted.products,
         wanted.seed,
@@ -142,6 +157,7 @@ def _fill(account: Account, wanted: _Note, say: Callable[[str], None]) -> _Note:
         wanted.mix,
         loading_s=loaded_at - began_at,
         indexing_s=ended_at - loaded_at,
+        words_s=time.monotonic() - mixed_at,
     )
 
 
@@ -153,6 +169,17 @@ def _seed(settings: Settings, wanted: _Note, phase: Callable[[str], None]) -> No
         progress=lambda _count: None,
         phase=phase,
     )
+
+
+async def _index(settings: Settings) -> None:
+    """Bring the search index up to date."""
+    db = await open_database(settings)
+    try:
+        await number_all(db)
+        while await count_unindexed(db, 1):
+            await index_products(db, _INDEXED_FOR_S)
+    finally:
+        await db.close()
 
 
 def _read(note: Path) -> _Note | None:

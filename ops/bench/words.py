@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import combinations
 
-from models.catalog.search import required_words
+from models.search.words import required_words
 
 __all__ = ["Vocabulary", "read_vocabulary"]
 
@@ -28,9 +28,15 @@ class Vocabulary:
         found = [word for word, share in self.words.items() if least <= share <= most]
         return sorted(found, key=lambda word: (-self.words[word], word))
 
-    def pairs_between(self, least: float, most: float) -> list[tuple[str, str]]:
-        """Two words that this share of texts has both of."""
-        return sorted(pair for pair, share in self.pairs.items() if least <= share <= most)
+    def pairs_between(
+        self, least: float, most: float, *, each: float = 0.0
+    ) -> list[tuple[str, str]]:
+        """Two words that this share of texts has both of, and ``each`` of them at least so many."""
+        return sorted(
+            pair
+            for pair, share in self.pairs.items()
+            if least <= share <= most and all(self.words[word] >= each for word in pair)
+        )
 
 
 def read_vocabulary(texts: Iterable[str], rng: random.Random) -> Vocabulary:
