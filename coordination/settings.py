@@ -33,6 +33,7 @@ DatabaseFeature = Literal[
     "isolation_levels",
     "session_variables",
     "multi_statements",
+    "prepared_statements",
 ]
 """What some MySQL-protocol servers refuse; docs/operations.md tells which."""
 

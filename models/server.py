@@ -121,7 +121,8 @@ class Server:
         The server keeps it ready, where it is one that can.
         """
         client = self.client
-        if not isinstance(client, ReleasingMySQLClient):
+        kept_ready = self.dialect.has("prepared_statements")
+        if not kept_ready or not isinstance(client, ReleasingMySQLClient):
             return await self.fetch_values(sql, params, purpose=purpose, timeout_ms=timeout_ms)
         if timeout_ms is not None:
             if not self._identified:

@@ -34,6 +34,7 @@ _SWITCHED: Final[Mapping[str, str]] = {
     "foreign_keys": r"\bFOREIGN KEY\b",
     "isolation_levels": r"\bISOLATION LEVEL\b",
     "session_variables": r"^SET (?!NAMES|AUTOCOMMIT|STATEMENT|TRANSACTION)",
+    "prepared_statements": r"^PREPARE\b",
     "multi_statements": r"\bSET STATEMENT innodb_|\bRETURNING\b",
 }
 _REFUSED: Final[Mapping[str, str]] = {
@@ -77,7 +78,7 @@ async def _logged(
     async with partner_resources(home, url, redis, HintLog(), **lacking):
         pass  # schema and places: not a hot path
     settings = settings_for(home, url, redis_url=redis.url, webhook_grace_ms=0, **lacking)
-    with mariadb.general_log() as logged:
+    with mariadb.general_log(prepares=True) as logged:
         resources = await open_resources(settings, HintLog())
         try:
             await run_hot_paths(resources)
@@ -110,7 +111,7 @@ async def test_with_every_switch_set_they_ask_for_plain_mysql(
         assert _using(_SWITCHED, [str(shown["Create Table"])]) == {}
 
 
-@pytest.mark.parametrize("feature", ["skip_locked", "multi_statements"])
+@pytest.mark.parametrize("feature", ["skip_locked", "multi_statements", "prepared_statements"])
 async def test_a_switch_takes_away_what_it_names_and_no_more(
     mariadb: SqlServer,
     fresh_database: str,

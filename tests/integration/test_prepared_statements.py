@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -103,3 +104,15 @@ async def test_a_connection_that_breaks_takes_its_statements_along(
         connection.close()
     assert await db.fetch_often(sql, [1], purpose="test") == ((1,),)
     assert await _kept(db) == 1
+
+
+async def test_a_reader_that_leaves_mixes_up_no_answers(db: Database) -> None:
+    """A connection whose answer nobody took is never used for another question."""
+    slow = "SELECT a + SLEEP(%s) FROM things WHERE a = 1"
+    quick = "SELECT a + %s FROM things WHERE a = 2"
+    for turn in range(20):
+        leaving = asyncio.create_task(db.fetch_often(slow, [0.05], purpose="test"))
+        await asyncio.sleep(turn * 0.002)
+        leaving.cancel()
+        await asyncio.gather(leaving, return_exceptions=True)
+        assert await db.fetch_often(quick, [turn], purpose="test") == ((2 + turn,),)

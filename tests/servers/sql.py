@@ -114,11 +114,11 @@ class SqlServer:
             return found, {row["Variable_name"]: int(row["Value"]) for row in cursor.fetchall()}
 
     @contextlib.contextmanager
-    def general_log(self) -> Iterator[Callable[[], list[str]]]:
+    def general_log(self, *, prepares: bool = False) -> Iterator[Callable[[], list[str]]]:
         """Log every statement of every client inside the block.
 
         Yields a function that returns, inside or after the block, those logged so far in order, the
-        log's own reads excluded.
+        log's own reads excluded. ``prepares``: the preparing of one, too, as ``PREPARE ...``.
         """
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute("SELECT @@global.log_output AS output, @@global.general_log AS active")
@@ -132,12 +132,17 @@ class SqlServer:
                     return finished
                 cursor.execute(
                     # As bytes: a statement may carry some that are no text.
-                    "SELECT CAST(argument AS BINARY) AS argument FROM mysql.general_log"
-                    " WHERE event_time >= %(begins_at)s"
-                    " AND thread_id <> %(own_id)s AND command_type IN ('Query', 'Execute')",
+                    "SELECT CAST(argument AS BINARY) AS argument, command_type AS kind"
+                    " FROM mysql.general_log WHERE event_time >= %(begins_at)s"
+                    " AND thread_id <> %(own_id)s"
+                    " AND command_type IN ('Query', 'Execute', 'Prepare')",
                     marks,
                 )
-                return [_text(row["argument"]) for row in cursor.fetchall()]
+                return [
+                    ("PREPARE " if row["kind"] == "Prepare" else "") + _text(row["argument"])
+                    for row in cursor.fetchall()
+                    if prepares or row["kind"] != "Prepare"
+                ]
 
             cursor.execute("SET GLOBAL log_output = 'TABLE'")
             cursor.execute("SET GLOBAL general_log = ON")
