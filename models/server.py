@@ -10,11 +10,10 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from types import TracebackType
 from typing import Any
 
 from tortoise.backends.base.client import BaseDBAsyncClient
-from tortoise.exceptions import DBConnectionError, IntegrityError, OperationalError
+from tortoise.exceptions import OperationalError
 
 from coordination.errors import DatabaseUnavailable, Misconfigured, QueryTooExpensive
 from coordination.metrics import (
@@ -25,13 +24,14 @@ from coordination.metrics import (
 )
 from coordination.settings import Settings
 from models.database_config import tortoise_config
-from models.database_errors import conflict_of, fault_of
+from models.database_errors import fault_of
 from models.dialects import MARIADB, MYSQL, Dialect
-from models.mysql_engine import ConnectionFault, ReleasingMySQLClient
+from models.mysql_engine import ReleasingMySQLClient
 from models.server_watch import ServerWatch
 from models.sqlite_engine import ImmediateSqliteClient
 from models.sqlite_limits import LimitingSqliteClient
 from models.timing import timed
+from models.translating import Translated
 
 __all__ = ["Connection", "Row", "Server"]
 
@@ -197,69 +197,13 @@ class Server:
             DATABASE_FAULTS.labels("statement_given_up").inc()
             raise QueryTooExpensive("The query was given up after its time limit.") from None
 
-    def translated(self, *, stopping: bool = False, admitted: bool = False) -> _Translated:
+    def translated(self, *, stopping: bool = False, admitted: bool = False) -> Translated:
         """Errors of the driver and of our patience inside become our own, and are counted.
 
         ``stopping``: the statement was to be stopped after a limit of its own. ``admitted``: ask
         even while the server is being left alone.
         """
-        return _Translated(self, stopping, admitted)
-
-    def _translate(self, error: BaseException, began_at: float, *, stopping: bool) -> None:
-        """Raise what this error means to callers; return where it says nothing of the server."""
-        match error:
-            case IntegrityError():
-                self.watch.answered()
-                raise conflict_of(error) from error
-            case OperationalError() | DBConnectionError():
-                raise self._heard(error, began_at, stopping=stopping) from error
-            case TimeoutError() | OSError() | EOFError() | ConnectionFault():
-                reason = "timeout" if isinstance(error, TimeoutError) else "away"
-                DATABASE_FAULTS.labels(reason).inc()
-                self.watch.unanswered(began_at)
-                raise DatabaseUnavailable("The database did not answer in time.") from error
-
-    def _heard(
-        self, error: OperationalError | DBConnectionError, began_at: float, *, stopping: bool
-    ) -> Exception:
-        fault = fault_of(error, stopping=stopping)
-        if fault.reason is not None:
-            DATABASE_FAULTS.labels(fault.reason).inc()
-        if fault.is_silence:
-            self.watch.unanswered(began_at)
-        else:
-            self.watch.answered()
-        if fault.is_for_operators:
-            self.watch.complain(fault, str(error))
-        return fault.error
-
-
-class _Translated:
-    """``Server.translated``; a generator would cost a miss several times as much."""
-
-    __slots__ = ("_admitted", "_began_at", "_server", "_stopping")
-
-    def __init__(self, server: Server, stopping: bool, admitted: bool) -> None:
-        self._server = server
-        self._stopping = stopping
-        self._admitted = admitted
-
-    def __enter__(self) -> None:
-        watch = self._server.watch
-        if not self._admitted:
-            watch.admit()
-        self._began_at = watch.now()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if error is None:
-            self._server.watch.answered()
-        else:
-            self._server._translate(error, self._began_at, stopping=self._stopping)
+        return Translated(self.watch, stopping=stopping, admitted=admitted)
 
 
 def _watch_of(client: BaseDBAsyncClient, settings: Settings) -> ServerWatch:
