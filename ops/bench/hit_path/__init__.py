@@ -1,0 +1,1 @@
+"""Where each microsecond of a hit goes."""
