@@ -210,11 +210,15 @@ def _free_port() -> int:
         return port
 
 
-async def _main(kind: str, file: Path) -> None:
-    file.write_bytes(orjson.dumps(await (ours() if kind == "ours" else floor())))
+def _write(file: Path, found: dict[str, float]) -> None:
+    file.write_bytes(orjson.dumps(found))
+
+
+async def _main(kind: str, file: str) -> None:
+    _write(Path(file), await (ours() if kind == "ours" else floor()))
     # Nothing that was opened is worth closing, and its servers were never there.
     os._exit(0)
 
 
 if __name__ == "__main__":
-    uvloop.run(_main(sys.argv[1], Path(sys.argv[2])))
+    uvloop.run(_main(sys.argv[1], sys.argv[2]))
