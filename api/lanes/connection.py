@@ -82,13 +82,14 @@ class LaneProtocol(PunctualProtocol):
         super().connection_lost(exc)  # type: ignore[no-untyped-call]  # Sanic leaves it so
 
     def _is_idle(self) -> bool:
-        # Without one yet, or with a body that is still to be thrown away, Sanic has its hands full.
+        # Sanic forgets a request only when it waits for the next: not while the rest of a body is
+        # still to be thrown away, down to the line that ends its trailers.
         http = self._http
         return (
             http is not None
             and http.stage is Stage.IDLE
             and not self.recv_buffer
-            and not getattr(http, "request_body", None)
+            and getattr(http, "request", http) is None
             and self._can_write.is_set()
         )
 

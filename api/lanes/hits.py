@@ -213,14 +213,13 @@ def read_head(data: bytes) -> Head | None:
     for line in lines:
         name, colon, value = line.partition(":")
         name = name.lower()
-        if name in _READ:
-            if name in found:
-                return None
-            found[name] = value.lstrip()
-        elif (
+        if (
             not colon
+            or name in found
             or name in _UNUSUAL
-            or (name == "connection" and value.strip().lower() != "keep-alive")
+            or (name == "connection" and value.lstrip().lower() != "keep-alive")
         ):
             return None
+        if name in _READ:
+            found[name] = value.lstrip()
     return first[: -len(_VERSION)], found

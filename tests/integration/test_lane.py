@@ -186,6 +186,25 @@ async def test_requests_that_follow_at_once_are_answered_in_their_order(fleet: F
         assert {body for _, _, body in answers[1::2]} == {listed}
 
 
+async def test_what_follows_a_refused_body_is_none_of_the_lanes(fleet: Fleet) -> None:
+    """Where a body's trailers may come, a request is none: it would be smuggled in."""
+    await known(fleet, LIST)
+
+    def ask(end_of_body: bytes) -> bytes:
+        with socket.create_connection((LOOPBACK, fleet.processes[0].port), _PATIENCE_S) as road:
+            road.sendall(b"POST /nothing HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+            with road.makefile("rb") as incoming:
+                assert _read(incoming)[0] == 404
+                road.sendall(end_of_body)
+                # By the time this is answered, the server has read it.
+                httpx.get(f"{fleet.processes[0].url}/health/live", trust_env=False)
+                road.sendall(f"GET {LIST} HTTP/1.1\r\nConnection: keep-alive\r\n\r\n".encode())
+                return bytes(incoming.read(15))
+
+    assert await asyncio.to_thread(ask, b"0\r\n") == b""
+    assert await asyncio.to_thread(ask, b"0\r\n\r\n") == b"HTTP/1.1 200 OK"
+
+
 def _read(incoming: Any) -> tuple[int, str, bytes]:
     class Road:
         def makefile(self, _mode: str) -> Any:
