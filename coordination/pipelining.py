@@ -211,8 +211,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
         while self.pending:
             taker, _ = self.pending.popleft()
-            if not taker.done():
-                taker.set_exception(reason)
+            self._deliver([(taker, reason)])
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop calls this first."""

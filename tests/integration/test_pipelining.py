@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis import exceptions
 
-from coordination.pipelining import PipeliningClient
+from coordination.pipelining import PipeliningClient, packed
 from tests.polling import eventually_async
 from tests.proxy import Road, road_to
 from tests.servers import PrivateRedis
@@ -162,6 +162,35 @@ async def test_a_closed_client_says_so(client: PipeliningClient) -> None:
     await client.aclose()
     with pytest.raises(exceptions.ConnectionError):
         await client.execute("PING")
+
+
+class _Clumsy:
+    """Breaks the promise of takers to raise nothing."""
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, reply: object, /) -> None:
+        raise RuntimeError("not that")
+
+    set_exception = set_result
+
+
+@pytest.mark.parametrize("is_closed", [False, True], ids=["by its reply", "by an end"])
+async def test_a_taker_that_breaks_costs_nobody_what_is_theirs(
+    client: PipeliningClient, is_closed: bool
+) -> None:
+    await _echo(client, 1)
+    assert client.offer(packed("PING"), _Clumsy())
+    waiting = asyncio.create_task(client.execute("PING"))
+    await asyncio.sleep(0)
+    if is_closed:
+        await client.aclose()
+        with pytest.raises(exceptions.ConnectionError):
+            await waiting
+    else:
+        assert await waiting == b"PONG"
+    assert client.under_way == 0
 
 
 async def _eventually_answers(client: PipeliningClient) -> None:
