@@ -18,7 +18,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from tortoise.backends.base.client import (
     TransactionalDBClient,
@@ -102,10 +101,6 @@ class ReleasingTransactionContext(TransactionContextPooled):
 class ReleasingMySQLClient(MySQLClient):
     """For MariaDB and MySQL."""
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._prepared: WeakKeyDictionary[Any, OrderedDict[str, Any]] = WeakKeyDictionary()
-
     @translate_exceptions
     async def execute_prepared(self, query: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """Rows of a SELECT with ``%s`` marks, by a statement that the server keeps ready.
@@ -125,9 +120,11 @@ class ReleasingMySQLClient(MySQLClient):
 
     async def _statement(self, connection: Any, query: str) -> Any:
         """The statement as this connection has it ready; ``None`` where it cannot be had so."""
-        ready = self._prepared.get(connection)
+        # Kept with the connection, for statements hold on to theirs: in a table of ours, even one
+        # with weak keys, connections that are gone would stay.
+        ready: OrderedDict[str, Any] | None = getattr(connection, "kept_ready", None)
         if ready is None:
-            ready = self._prepared[connection] = OrderedDict()
+            ready = connection.kept_ready = OrderedDict()
         if query in ready:
             ready.move_to_end(query)
             return ready[query]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +43,15 @@ async def _kept(db: Database) -> int:
     return int(rows[0]["Value"])
 
 
+def _idle(db: Database) -> tuple[Any, ...]:
+    assert isinstance(db.client, mysql_engine.ReleasingMySQLClient)
+    return db.client.idle()
+
+
+def _kept_ready(db: Database) -> list[dict[str, object]]:
+    return [connection.kept_ready for connection in _idle(db)]
+
+
 async def test_the_rows_are_those_of_any_other_statement(db: Database) -> None:
     """Kept once, however often it is asked."""
     sql = "SELECT a, b, at FROM things WHERE a >= %s ORDER BY a LIMIT 5"
@@ -58,7 +70,7 @@ async def test_no_more_are_kept_than_a_server_bears(
         sql = f"SELECT a + {number} FROM things WHERE a = %s"
         assert await db.fetch_often(sql, [1], purpose="test") == ((1 + number,),)
     assert await _kept(db) == 3
-    (kept,) = db.client._prepared.values()  # type: ignore[attr-defined]
+    (kept,) = _kept_ready(db)
     assert [text[11:12] for text in kept] == ["3", "1", "4"]
 
 
@@ -71,7 +83,7 @@ async def test_a_server_that_keeps_none_answers_all_the_same(db: Database) -> No
             assert [tuple(row) for row in rows] == [(2,)]
     finally:
         await db.execute("SET GLOBAL max_prepared_stmt_count = DEFAULT", purpose="test")
-    (kept,) = db.client._prepared.values()  # type: ignore[attr-defined]
+    (kept,) = _kept_ready(db)
     assert list(kept.values()) == [None]
 
 
@@ -100,10 +112,14 @@ async def test_a_connection_that_breaks_takes_its_statements_along(
     """The next connection has none, and makes them anew."""
     sql = "SELECT a FROM things WHERE a = %s"
     await db.fetch_often(sql, [1], purpose="test")
-    for connection in db.client.idle():  # type: ignore[attr-defined]
+    (broken,) = map(weakref.ref, _idle(db))
+    for connection in _idle(db):
         connection.close()
+    del connection
     assert await db.fetch_often(sql, [1], purpose="test") == ((1,),)
     assert await _kept(db) == 1
+    gc.collect()
+    assert broken() is None, "it is held on to"
 
 
 async def test_a_reader_that_leaves_mixes_up_no_answers(db: Database) -> None:
