@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple, TypeAlias, cast
 
@@ -10,7 +9,7 @@ from coordination import keys
 from coordination.cache_entry import Entry
 from coordination.cache_plane import CachePlane
 from coordination.cache_read import Fetched, Outcome, ReadPlan
-from coordination.pipelining import packed
+from coordination.pipelining import words
 from coordination.rate_limit import LimitRequest, Verdict, verdict_of
 from coordination.scripts import digest
 from coordination.settings import Settings
@@ -125,10 +124,10 @@ class Question:
         asked: list[str | int] = ["EVALSHA", digest("read"), 1 + len(script_keys)]
         about: list[str | int] = [*script_keys, terms.limit, terms.window_s * 1000, terms.cost, ""]
         bounds = [2 * lease_ms, lease_ms, settings.cache_warm_lease_ms, len(plan.generations)]
-        words = len(asked) + 1 + len(about) + 1 + len(bounds) + 1
-        self._before_client = b"*%d\r\n%b" % (words, _words(asked))
-        self._after_client = _words(about)
-        self._after_token = _words(bounds)
+        number = len(asked) + 1 + len(about) + 1 + len(bounds) + 1
+        self._before_client = b"*%d\r\n%b" % (number, words(*asked))
+        self._after_client = words(*about)
+        self._after_token = words(*bounds)
 
     def command(self, client: str, token: str, known: str) -> bytes:
         """As ``look`` asks, counting against ``client``."""
@@ -138,8 +137,3 @@ class Question:
             self._after_client, len(token), token.encode(),
             self._after_token, len(known), known.encode(),
         )  # fmt: skip
-
-
-def _words(words: Sequence[str | int]) -> bytes:
-    """As in a command, but without their number."""
-    return packed(*words).partition(b"\r\n")[2]

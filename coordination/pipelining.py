@@ -21,7 +21,7 @@ from redis import exceptions
 from redis.asyncio.connection import SSLConnection, parse_url
 from redis.exceptions import RedisError
 
-__all__ = ["PipeliningClient", "Taker", "packed"]
+__all__ = ["PipeliningClient", "Taker", "packed", "words"]
 
 _log = logging.getLogger(__name__)
 Argument = bytes | str | int
@@ -61,6 +61,11 @@ def packed(*arguments: Argument) -> bytes:
     """A command as it is sent."""
     # Its stub knows commands of one word only.
     return cast(bytes, hiredis.pack_command(arguments))  # type: ignore[arg-type]
+
+
+def words(*arguments: Argument) -> bytes:
+    """A part of a command, without the number of words before it."""
+    return packed(*arguments).partition(b"\r\n")[2]
 
 
 class PipeliningClient:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any, ClassVar, Final
 
@@ -15,6 +16,7 @@ from coordination.cache_ahead import Ahead
 
 __all__ = ["LaneProtocol"]
 
+_log = logging.getLogger(__name__)
 _MOST_HELD: Final = 65_536
 
 
@@ -47,13 +49,18 @@ class LaneProtocol(PunctualProtocol):
         transport = self.transport
         if transport is None or transport.is_closing():
             return False
-        transport.write(message)
-        self._time = time.monotonic()
-        self._in_lane = b""
-        if is_last:
-            self.close()
-        elif self._held:
-            self._take_held()
+        try:
+            transport.write(message)
+            self._time = time.monotonic()
+            self._in_lane = b""
+            if is_last:
+                self.close()
+            elif self._held:
+                self._take_held()
+        except Exception:
+            # Whoever calls has others to answer.
+            _log.exception("A connection broke at an answer")
+            self.drop()
         return True
 
     def go_on(self, ahead: object | None) -> bool:
@@ -63,10 +70,20 @@ class LaneProtocol(PunctualProtocol):
         if ahead is not None:
             put_aside(self.conn_info, ahead)
         data, self._in_lane = self._in_lane, b""
-        super().data_received(data)
-        if self._held:
-            self._take_held()
+        try:
+            super().data_received(data)
+            if self._held:
+                self._take_held()
+        except Exception:
+            _log.exception("A connection broke on its way out of a lane")
+            self.drop()
         return True
+
+    def drop(self) -> None:
+        """See ``Passenger``."""
+        self._in_lane = self._held = b""
+        if self.transport is not None:
+            self.transport.abort()
 
     def close_if_idle(self) -> bool:
         """Sanic sees no request while one is in the lane."""

@@ -10,6 +10,7 @@ to be no plain hit, and takes along what was found, so that nothing is asked or 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from models.api_key_cache import VerifiedKeys
 
 __all__ = ["Head", "HitLane", "read_head"]
 
+_log = logging.getLogger(__name__)
 _MOST_TARGETS: Final = 8_192
 _LONGEST_TARGET: Final = 500
 _LONGEST_HEAD: Final = 4_096
@@ -164,9 +166,14 @@ class _Passage(Glance):
         """Answer, and leave behind what every request does."""
         lane, target, request_id = self._lane, self._target, self._request_id
         lane.readiness.in_flight -= 1
-        parts = cached_parts(self._wanted, lane.settings, answer, outcome, ttl_s)
         is_last = lane.readiness.draining
-        message = whole_message(*parts, request_id, verdict, is_last=is_last)
+        try:
+            parts = cached_parts(self._wanted, lane.settings, answer, outcome, ttl_s)
+            message = whole_message(*parts, request_id, verdict, is_last=is_last)
+        except Exception:
+            _log.exception("An answer could not be made", extra={"target": target.path})
+            self._passenger.drop()
+            return
         if not self._passenger.answer(message, is_last=is_last):
             _LEFT.add()
         else:

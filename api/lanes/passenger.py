@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Passenger(Protocol):
-    """A connection whose request is in a lane. Both methods end the passage."""
+    """A connection whose request is in a lane. Each method ends the passage and raises nothing."""
 
     def answer(self, message: bytes, *, is_last: bool) -> bool:
         """Send it, and close the connection after the last. False when the client has left."""
@@ -22,6 +22,9 @@ class Passenger(Protocol):
 
         ``ahead``: what has been done of the request; its handler finds it by ``take_up``.
         """
+
+    def drop(self) -> None:
+        """Break the connection: a defect of ours left nothing that could be said."""
 
 
 def put_aside(connection: ConnInfo, ahead: object) -> None:

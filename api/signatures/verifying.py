@@ -87,8 +87,12 @@ def seal_is_of(public_key: bytes, seal: bytes, message: bytes) -> bool:
 
 
 def _usable(scheme: Scheme, secrets: Sequence[KnownSecret]) -> list[tuple[int, Key]]:
-    keys = ((secret.id, _known_key(scheme, secret.value)) for secret in secrets)
-    return [(i, key) for i, key in keys if key is not None and key.kind is not KeyKind.PRIVATE]
+    found = []
+    for secret in secrets:
+        key = _known_key(scheme, secret.value)
+        if key is not None and key.kind is not KeyKind.PRIVATE:
+            found.append((secret.id, key))
+    return found
 
 
 def _admissible(claim: Claim | Refused, now_s: float, tolerance_s: int) -> Claim | Refused:

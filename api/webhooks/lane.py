@@ -10,31 +10,21 @@ afterwards, and what came of it goes along, so that nothing is asked, counted or
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 import time
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from api.completed import completed
 from api.context import Web
 from api.lanes.passenger import Passenger
 from api.problems import HttpProblem
 from api.request_ids import accepted_id
 from api.signatures import Offered, Verified, verify, waste_time
 from api.webhooks.arrival import event_type
-from api.webhooks.outcomes import ACCEPTED, Taken, limit_of
-from api.webhooks.receipts import accepted_message
+from api.webhooks.passage import Passage
 from coordination.errors import InvalidInput
-from coordination.logs import bind_request_id
-from coordination.rate_limit import Verdict
-from models.partners.partners import Partner
-from models.webhooks import seen
-from models.webhooks.intake import Delivery
 
 __all__ = ["DeliveryLane", "Head", "read_delivery"]
 
-_TEMPLATE: Final = "/v1/webhooks/{partner}"
 _START: Final = b"POST /v1/webhooks/"
 _END: Final = b"\r\n\r\n"
 _LONGEST_HEAD: Final = 4_096
@@ -66,7 +56,7 @@ class DeliveryLane:
     def __init__(self, web: Web) -> None:
         self._web = web
         # The loop itself keeps no task alive.
-        self._passages: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[None]] = set()
 
     def enter(self, data: bytes, peer: str, passenger: Passenger) -> bool:
         """Take a delivery, if it can be taken; then ``passenger`` will be told what came of it."""
@@ -100,88 +90,12 @@ class DeliveryLane:
             return False
         web.partners.matched(verified.secret_id)
         (request_id,) = fields.get("x-request-id", (None,))
-        passage = _Passage(
-            web, passenger, started, address, sender, verified, kind, head.body,
-            accepted_id(request_id),
-        )  # fmt: skip
         web.readiness.in_flight += 1
-        task = asyncio.create_task(passage.run())
-        self._passages.add(task)
-        task.add_done_callback(self._passages.discard)
+        Passage(
+            web, self._asking, passenger, started, address, sender, verified, kind, head.body,
+            accepted_id(request_id),
+        ).begin()  # fmt: skip
         return True
-
-
-@dataclass(slots=True)
-class _Passage:
-    """One delivery in the lane."""
-
-    web: Web
-    passenger: Passenger
-    started: float
-    address: str
-    sender: Partner
-    verified: Verified
-    kind: str
-    body: bytes
-    request_id: str
-
-    async def run(self) -> None:
-        """Have it stored and answer, or leave the rest to the ordinary way."""
-        bind_request_id(self.request_id)  # of this task alone
-        taken = Taken(self.sender, self.verified, self.body)
-        receipt: str | None = None
-        try:
-            receipt = await self._stored(taken)
-        except Exception as error:  # noqa: BLE001, RUF100 - the ordinary way answers it
-            taken.error = error
-        except BaseException:
-            # This process ends; so do its connections.
-            self.web.readiness.in_flight -= 1
-            raise
-        self.web.readiness.in_flight -= 1
-        if receipt is None:
-            self.passenger.go_on(taken)
-        else:
-            self._answer(receipt, taken.verdict)
-
-    async def _stored(self, taken: Taken) -> str | None:
-        """The receipt of a new delivery; ``None``, with ``taken`` complete, for a known one."""
-        web, sender, verified = self.web, self.sender, self.verified
-        taken.verdict, taken.seen = await seen.admit(
-            web.resources.limiter, limit_of(web.settings, sender), sender.name, verified.dedup_key
-        )
-        if taken.seen is not None:
-            return None
-        taken.stored = stored = await web.intake.accept(
-            Delivery(
-                partner_id=sender.id,
-                dedup_key=verified.dedup_key,
-                label=verified.label,
-                type=self.kind,
-                payload=self.body,
-                body_digest=hashlib.sha256(self.body).digest(),
-                request_id=self.request_id,
-                partner=sender.name,
-            )
-        )
-        return str(stored.receipt) if stored.is_new else None
-
-    def _answer(self, receipt: str, verdict: Verdict | None) -> None:
-        ACCEPTED.add()
-        name = self.sender.name
-        is_last = self.web.readiness.draining
-        message = accepted_message(receipt, self.request_id, verdict, is_last=is_last)
-        self.passenger.answer(message, is_last=is_last)
-        completed(
-            self.started,
-            self.request_id,
-            "POST",
-            _TEMPLATE,
-            f"/v1/webhooks/{name}",
-            202,
-            self.address,
-            {"partner": name, "receipt": receipt},
-        )
 
 
 def read_delivery(data: bytes, most_bytes: int) -> Head | None:

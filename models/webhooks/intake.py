@@ -13,30 +13,21 @@ import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from coordination.errors import CacheUnavailable, DatabaseUnavailable, Unavailable
-from coordination.jobs import PROCESS_WEBHOOKS, ProcessWebhooks
-from coordination.logs import request_id_bound
+from coordination.errors import DatabaseUnavailable, Unavailable
 from coordination.metrics import WEBHOOK_INTAKE_BATCH
 from models.resources import Resources
-from models.webhooks import seen
-from models.webhooks.deliveries import Delivery, Stored, store
-from models.webhooks.seen import Seen
+from models.webhooks.aftermath import Aftermath
+from models.webhooks.deliveries import Batch, Delivery, Stored, store
 
-__all__ = ["Bounds", "Delivery", "Intake", "Stored"]
+__all__ = ["Bounds", "Delivery", "Intake", "Stored", "Waits"]
 
 _log = logging.getLogger(__name__)
 _MIB: Final = 1024 * 1024
 # Partners give up after 5 to 10 seconds.
 _ANSWER_WITHIN_S: Final = 10.0
-# A message costs as much as storing several deliveries. What comes so soon after the last one is
-# put together; what came alone is hinted at once.
-_HINT_WITHIN_S: Final = 0.02
 _CLOSE_WITHIN_S: Final = 5.0
-_MARK_WITHIN_S: Final = 0.5
-# Each waits for Redis no longer than the cache's patience; more at once would only queue there.
-_MOST_MARKINGS: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +40,45 @@ class Bounds:
     waiting_bytes: int = 64 * _MIB
 
 
-class _Waiter(NamedTuple):
-    delivery: Delivery
-    future: asyncio.Future[Stored]
-    due_at: float
-    """When it is told that nothing was heard of it, by the loop's clock."""
+class Waits(Protocol):
+    """Who is told what became of a delivery. Its methods raise nothing."""
 
-    def answer(self, stored: Stored) -> None:
+    def is_told(self) -> bool:
+        """Whether it was told already, or has left."""
+
+    def stored(self, row: Stored) -> None:
+        """It is committed. Passed over by who was told before that it was not in time."""
+
+    def failed(self, error: Exception) -> None:
+        """It was not stored, or nobody knows. As ``stored``."""
+
+
+class _Future:
+    """Waits in a coroutine."""
+
+    __slots__ = ("future",)
+
+    def __init__(self, future: asyncio.Future[Stored]) -> None:
+        self.future = future
+
+    def is_told(self) -> bool:
+        return self.future.done()
+
+    def stored(self, row: Stored) -> None:
         # Its client may have left, and to set a result then would end the loop for all others.
         if not self.future.done():
-            self.future.set_result(stored)
+            self.future.set_result(row)
 
-    def fail(self, error: Exception) -> None:
+    def failed(self, error: Exception) -> None:
         if not self.future.done():
             self.future.set_exception(error)
+
+
+class _Waiter(NamedTuple):
+    delivery: Delivery
+    who: Waits
+    due_at: float
+    """When it is told that nothing was heard of it, by the loop's clock."""
 
 
 class Intake:
@@ -75,13 +91,10 @@ class Intake:
         self._waiting_bytes = 0
         self._arrived = asyncio.Event()
         self._closed = False
-        self._marking: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._under_way: Sequence[_Waiter] = ()
         self._looking: asyncio.TimerHandle | None = None
-        self._to_hint: list[int] = []
-        self._hinting: asyncio.TimerHandle | None = None
-        self._hinted_at = -_HINT_WITHIN_S
+        self._aftermath = Aftermath(resources, self._loop)
         self._task = asyncio.create_task(self._run())
 
     @property
@@ -96,6 +109,15 @@ class Intake:
         database is away or nothing was heard of the commit for ten seconds; it may then be stored
         or not, and sending it again finds out.
         """
+        future: asyncio.Future[Stored] = self._loop.create_future()
+        self.put(delivery, _Future(future))
+        return await future
+
+    def put(self, delivery: Delivery, who: Waits) -> None:
+        """As ``accept``, for one who is told by a call; all of a batch in one turn of the loop.
+
+        Raises ``Unavailable`` as above; what else ``accept`` raises, ``who`` is told.
+        """
         bounds = self._bounds
         if self._closed:
             raise Unavailable("This process is stopping.")
@@ -105,14 +127,12 @@ class Intake:
         ):
             raise Unavailable("Too many deliveries are waiting to be stored.")
         due_at = self._loop.time() + _ANSWER_WITHIN_S
-        waiter = _Waiter(delivery, self._loop.create_future(), due_at)
-        self._waiting.append(waiter)
+        self._waiting.append(_Waiter(delivery, who, due_at))
         self._waiting_bytes += len(delivery.payload)
         self._arrived.set()
         if self._looking is None:
             # One timer for all: each of its own would cost more than its share of a commit.
             self._looking = self._loop.call_at(due_at, self._look)
-        return await waiter.future
 
     async def close(self, deadline_s: float = _CLOSE_WITHIN_S) -> None:
         """Store what waits within the deadline and take nothing more."""
@@ -125,9 +145,7 @@ class Intake:
         self._waiting.clear()
         if self._looking is not None:
             self._looking.cancel()
-        self._send_hints()
-        if self._marking:
-            await asyncio.wait(self._marking, timeout=_MARK_WITHIN_S)
+        await self._aftermath.close()
 
     async def _run(self) -> None:
         while self._waiting or not self._closed:
@@ -166,11 +184,11 @@ class Intake:
         self._looking = None
         now = self._loop.time()
         for waiter in (*self._under_way, *self._waiting):
-            if waiter.due_at > now and not waiter.future.done():
+            if waiter.due_at > now and not waiter.who.is_told():
                 # They are in the order of their coming.
                 self._looking = self._loop.call_at(waiter.due_at, self._look)
                 return
-            waiter.fail(DatabaseUnavailable("The delivery was not stored in time."))
+            waiter.who.failed(DatabaseUnavailable("The delivery was not stored in time."))
 
     async def _commit(self, batch: Sequence[_Waiter]) -> None:
         deliveries = [waiter.delivery for waiter in batch]
@@ -179,12 +197,12 @@ class Intake:
         except Unavailable as error:
             _log.warning("Deliveries not stored", extra={"rows": len(batch), "reason": str(error)})
             for waiter in batch:
-                waiter.fail(DatabaseUnavailable(str(error)))
+                waiter.who.failed(DatabaseUnavailable(str(error)))
             return
         except Exception as error:
             if len(batch) == 1:
                 _log.exception("A delivery cannot be stored")
-                batch[0].fail(error)
+                batch[0].who.failed(error)
                 return
             _log.warning(
                 "A batch of deliveries failed; storing them one by one",
@@ -193,61 +211,22 @@ class Intake:
             for waiter in batch:
                 await self._commit([waiter])
             return
+        # In a moment: the database may work on the next batch while these are answered.
+        self._loop.call_soon(self._tell, batch, deliveries, done)
+
+    def _tell(self, batch: Sequence[_Waiter], deliveries: Sequence[Delivery], done: Batch) -> None:
         WEBHOOK_INTAKE_BATCH.observe(len(batch))
-        for waiter, stored in zip(batch, done.stored, strict=True):
-            waiter.answer(stored)
-        self._mark(deliveries, done.stored)
-        self._hint(deliveries, done.new_ids)
-
-    def _mark(self, deliveries: Sequence[Delivery], stored: Sequence[Stored]) -> None:
-        marks = {
-            (delivery.partner, delivery.dedup_key): Seen.of(row.receipt, delivery.body_digest)
-            for delivery, row in zip(deliveries, stored, strict=True)
-            # The stored body is what later ones are compared with.
-            if delivery.partner is not None and row.same_body
-        }
-        if marks and len(self._marking) < _MOST_MARKINGS:
-            # Not awaited: Redis may be away, and the answers and the next commit need not wait.
-            task = asyncio.create_task(self._marked(marks))
-            self._marking.add(task)
-            task.add_done_callback(self._marking.discard)
-
-    async def _marked(self, marks: dict[tuple[str, str], Seen]) -> None:
-        try:
-            await seen.mark(self._resources.plane, marks)
-        except CacheUnavailable as error:
-            # Counted by the cache plane. Repetitions ask the database instead.
-            _log.debug("Deliveries not marked as seen", extra={"reason": str(error)})
-
-    def _hint(self, deliveries: Sequence[Delivery], new_ids: Sequence[int]) -> None:
-        if not new_ids:
-            return
-        self._to_hint += new_ids
-        next_at = self._hinted_at + _HINT_WITHIN_S
-        if self._loop.time() >= next_at:
-            # A delivery that came alone hands its request's id to the worker's lines.
-            is_alone = len(deliveries) == len(self._to_hint) == 1
-            with request_id_bound(deliveries[0].request_id if is_alone else None):
-                self._send_hints()
-        elif len(self._to_hint) >= self._resources.settings.webhook_batch:
-            self._send_hints()
-        elif self._hinting is None:
-            self._hinting = self._loop.call_at(next_at, self._send_hints)
-
-    def _send_hints(self) -> None:
-        if self._hinting is not None:
-            self._hinting.cancel()
-            self._hinting = None
-        self._hinted_at = self._loop.time()
-        ids, self._to_hint = self._to_hint, []
-        size = self._resources.settings.webhook_batch
-        for start in range(0, len(ids), size):
-            job = ProcessWebhooks(ids[start : start + size])
-            self._resources.hints.send(PROCESS_WEBHOOKS, job)
+        for waiter, row in zip(batch, done.stored, strict=True):
+            try:
+                waiter.who.stored(row)
+            except Exception:
+                # One that breaks must not cost the others their answers.
+                _log.exception("Who sent a delivery could not be told")
+        self._aftermath.follow(deliveries, done)
 
     def _refuse(self, waiters: Sequence[_Waiter] | deque[_Waiter]) -> None:
         for waiter in waiters:
-            waiter.fail(DatabaseUnavailable("The delivery was not stored."))
+            waiter.who.failed(DatabaseUnavailable("The delivery was not stored."))
 
 
 def _is_cancelled() -> bool:

@@ -220,6 +220,41 @@ async def test_batches_that_overlap_settle_it_by_the_key(db_resources: Resources
     await assert_counted(db_resources.db, 800)
 
 
+class _Told:
+    """Waits without a coroutine, and has a defect if it is told to have one."""
+
+    def __init__(self, *, breaks: bool = False) -> None:
+        self.rows: list[Stored] = []
+        self.errors: list[Exception] = []
+        self._breaks = breaks
+
+    def is_told(self) -> bool:
+        return bool(self.rows or self.errors)
+
+    def stored(self, row: Stored) -> None:
+        self.rows.append(row)
+        if self._breaks:
+            raise RuntimeError("a defect")
+
+    def failed(self, error: Exception) -> None:
+        self.errors.append(error)
+
+
+async def test_one_that_breaks_when_it_is_told_costs_the_others_nothing(
+    db_resources: Resources, intake: Intake, gate: Gate, fresh_redis: PrivateRedis
+) -> None:
+    gate.open.clear()
+    told = [_Told(breaks=number == 1) for number in range(3)]
+    for number, who in enumerate(told):
+        intake.put(delivery(f"evt_{number}"), who)
+    gate.open.set()
+    await eventually_async(lambda: all(who.is_told() for who in told))
+    assert all(len(who.rows) == 1 and who.rows[0].is_new and not who.errors for who in told)
+    assert await eventually_async(lambda: seen_of(fresh_redis, "evt_2"))
+    assert (await intake.accept(delivery())).is_new
+    await assert_counted(db_resources.db, 4)
+
+
 async def test_a_repetition_does_not_wait_for_the_worker(
     db_resources: Resources, intake: Intake
 ) -> None:

@@ -185,6 +185,31 @@ def test_who_leaves_at_once_has_sent_it_all_the_same(
     eventually(lambda: received.metric("http_requests_in_flight") <= 1)
 
 
+def test_a_cache_that_is_new_or_silent_costs_no_delivery(
+    mariadb: SqlServer, redis_server: PrivateRedis, tmp_path: Path
+) -> None:
+    """One that forgot the script is asked in full, and counts once; one that is away lets pass."""
+    with receiving_api(mariadb, redis_server, tmp_path) as received:
+        sender = received.senders["standard"]
+        bodies = [event() for _ in range(4)]
+        packets = [_packet(sender, body) for body in bodies]
+        (first,) = _asked(received, packets[0])
+        with redis_server.client() as client:
+            client.script_flush()
+        (second,) = _asked(received, packets[1])
+        left = [int(a[1]["ratelimit"].split("r=")[1].split(";")[0]) for a in (first, second)]
+        assert left == [left[0], left[0] - 1]
+        redis_server.freeze()
+        try:
+            unchecked = _asked(received, packets[2], packets[3], packets[2])
+        finally:
+            redis_server.revive()
+        assert [answer[0] for answer in unchecked] == [202, 202, 200]
+        assert not any("ratelimit" in answer[1] for answer in unchecked)
+        assert received.count() == 4
+        assert received.metric("http_requests_in_flight") <= 1
+
+
 def test_the_database_away_is_told_once_it_is_known(
     breakable_mariadb: PrivateMariaDB, redis_server: PrivateRedis, tmp_path: Path
 ) -> None:
