@@ -1,80 +1,117 @@
-"""The limiter's decision with a look at a key, for the path that is too short for a coroutine.
+"""The limiter's decisions with a look at a key, for the path that is too short for a coroutine.
 
-As ``RateLimiter.check_and_read``: one round trip, counted once, and open when Redis is away.
+As ``RateLimiter.check_and_read``: one round trip, each counted once and by itself, and open when
+Redis is away. All who come in one turn of the loop and are counted against one limit are asked
+about together, because to be asked costs the server more than to decide.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import cast
+import asyncio
+from typing import Final, Protocol, cast
 
 from redis.exceptions import NoScriptError
 
 from coordination import keys
 from coordination.cache_plane import CachePlane
-from coordination.pipelining import words
+from coordination.pipelining import packed
 from coordination.rate_limit import UNCHECKED, LimitRequest, Verdict, verdict_of
-from coordination.scripts import digest
+from coordination.scripts import digest, source
 
-__all__ = ["Admission", "AdmissionQuestion"]
+__all__ = ["Admissions", "Applicant"]
 
-
-class AdmissionQuestion:
-    """What is asked for everybody who is counted alike: bytes for one Redis server."""
-
-    __slots__ = ("_after_key", "_before_key", "request")
-
-    def __init__(self, request: LimitRequest) -> None:
-        self.request = request
-        self._before_key = b"*9\r\n%b" % words(
-            "EVALSHA", digest("admit"), 2, keys.rate_limit(request.client)
-        )
-        self._after_key = words(request.limit, request.window_s * 1000, request.cost, "")
-
-    def command(self, key: str) -> bytes:
-        """Count one, and read ``key``."""
-        name = key.encode()
-        return b"%b$%d\r\n%b\r\n%b" % (self._before_key, len(name), name, self._after_key)
+# The server does nothing else meanwhile.
+_MOST_AT_ONCE: Final = 100
 
 
-class Admission(ABC):
-    """Asks once, and is told. A ``Taker`` of the reply."""
+class Applicant(Protocol):
+    """Who asks, and is told once. Its methods raise nothing."""
 
-    __slots__ = ("_asked_at", "_plane", "_request")
-
-    def ask(self, plane: CachePlane, question: AdmissionQuestion, key: str) -> bool:
-        """False when nothing was asked, because that takes more than asking."""
-        self._plane = plane
-        self._request = question.request
-        self._asked_at = plane.now()
-        return plane.offer(question.command(key), self)
-
-    @abstractmethod
     def decided(self, verdict: Verdict | None, value: bytes | None) -> None:
-        """``None``: unchecked; it goes ahead. A refusal is a verdict, too. Raises nothing."""
+        """``None``: unchecked; it goes ahead. A refusal is a verdict, too."""
 
-    @abstractmethod
     def undecided(self) -> None:
-        """Nothing has been counted, and it must be asked by ``RateLimiter``. Raises nothing."""
+        """Nothing has been counted: it takes more than asking, and so ``RateLimiter``."""
+
+
+class Admissions:
+    """Those that are counted against one limit, each at a cost of one. Belongs to one loop."""
+
+    __slots__ = ("_plane", "_request", "_waiting")
+
+    def __init__(self, plane: CachePlane, request: LimitRequest) -> None:
+        self._plane = plane
+        self._request = request
+        self._waiting: list[tuple[Applicant, str]] = []
+
+    def ask(self, who: Applicant, key: str) -> None:
+        """Count one, and read ``key`` if it is admitted."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._waiting.append((who, key))
+
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for start in range(0, len(waiting), _MOST_AT_ONCE):
+            _Asked(self._plane, self._request, waiting[start : start + _MOST_AT_ONCE]).send()
+
+
+class _Asked:
+    """Some that are asked about together. A ``Taker`` of the reply."""
+
+    __slots__ = ("_asked_at", "_in_full", "_plane", "_request", "_those")
+
+    def __init__(
+        self, plane: CachePlane, request: LimitRequest, those: list[tuple[Applicant, str]]
+    ) -> None:
+        self._plane = plane
+        self._request = request
+        self._those = those
+        self._in_full = False
+
+    def send(self) -> None:
+        """Ask by the script's digest, or with its text."""
+        request = self._request
+        command = packed(
+            *(
+                ("EVAL", source("admit_each"))
+                if self._in_full
+                else ("EVALSHA", digest("admit_each"))
+            ),
+            1 + len(self._those),
+            keys.rate_limit(request.client),
+            *[key for _, key in self._those],
+            request.limit,
+            request.window_s * 1000,
+        )
+        self._asked_at = self._plane.now()
+        if not self._plane.offer(command, self):
+            for who, _ in self._those:
+                who.undecided()
 
     def done(self) -> bool:
-        """Told in any case: that who asked has left makes no difference."""
+        """Told in any case: that one has left makes no difference."""
         return False
 
     def set_result(self, reply: object) -> None:
-        """Tell what was decided."""
+        """Tell each what was decided."""
         self._plane.answered()
-        allowed, previous, current, now_ms, value = cast(
-            "tuple[int, int, int, int, bytes | None]", reply
+        admitted, previous, before, now_ms, values = cast(
+            "tuple[int, int, int, int, list[bytes | None]]", reply
         )
-        verdict = verdict_of(self._request, bool(allowed), previous, current, now_ms)
-        self.decided(verdict, value)
+        for number, (who, _) in enumerate(self._those):
+            allowed = number < admitted
+            current = before + min(number + 1, admitted)
+            verdict = verdict_of(self._request, allowed, previous, current, now_ms)
+            who.decided(verdict, values[number] if allowed else None)
 
     def set_exception(self, error: Exception) -> None:
-        """Tell what came instead of an answer."""
-        if isinstance(error, NoScriptError):
-            self.undecided()  # a server that was restarted: asking in full brings it along
+        """Tell each what came instead of an answer."""
+        if isinstance(error, NoScriptError) and not self._in_full:
+            self._in_full = True
+            self.send()
             return
         self._plane.fault("admit", error, self._asked_at)
-        UNCHECKED.add()
-        self.decided(None, None)
+        for who, _ in self._those:
+            UNCHECKED.add()
+            who.decided(None, None)

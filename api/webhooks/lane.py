@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from api.context import Web
@@ -20,14 +21,17 @@ from api.problems import HttpProblem
 from api.request_ids import accepted_id
 from api.signatures import Offered, Verified, verify, waste_time
 from api.webhooks.arrival import event_type
+from api.webhooks.outcomes import limit_on, terms_of
 from api.webhooks.passage import Passage
 from coordination.errors import InvalidInput
+from coordination.rate_limit_ahead import Admissions
 
 __all__ = ["DeliveryLane", "Head", "read_delivery"]
 
 _START: Final = b"POST /v1/webhooks/"
 _END: Final = b"\r\n\r\n"
 _LONGEST_HEAD: Final = 4_096
+_MOST_LIMITS: Final = 1_024
 # ASCII alone, and nothing that parsers read differently: no folded line, no empty value.
 _HEAD: Final = re.compile(
     r"POST /v1/webhooks/([a-z0-9]+(?:-[a-z0-9]+)*) HTTP/1\.1"
@@ -57,6 +61,7 @@ class DeliveryLane:
         self._web = web
         # The loop itself keeps no task alive.
         self._asking: set[asyncio.Task[None]] = set()
+        self._admissions = lru_cache(_MOST_LIMITS)(self._admissions_on)
 
     def enter(self, data: bytes, peer: str, passenger: Passenger) -> bool:
         """Take a delivery, if it can be taken; then ``passenger`` will be told what came of it."""
@@ -94,8 +99,11 @@ class DeliveryLane:
         Passage(
             web, self._asking, passenger, started, address, sender, verified, kind, head.body,
             accepted_id(request_id),
-        ).begin()  # fmt: skip
+        ).begin(self._admissions(*terms_of(web.settings, sender)))  # fmt: skip
         return True
+
+    def _admissions_on(self, name: str, limit: int, window_s: int) -> Admissions:
+        return Admissions(self._web.resources.plane, limit_on(name, limit, window_s))
 
 
 def read_delivery(data: bytes, most_bytes: int) -> Head | None:

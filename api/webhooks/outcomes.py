@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from api.signatures import Verified
 from coordination.counting import Count
 from coordination.metrics import WEBHOOKS_RECEIVED
 from coordination.rate_limit import LimitRequest, Verdict
-from coordination.rate_limit_ahead import AdmissionQuestion
 from coordination.settings import Settings
 from models.partners.partners import Partner
 from models.webhooks.deliveries import Stored
 from models.webhooks.seen import Seen
 
-__all__ = ["ACCEPTED", "Taken", "limit_of", "question_of"]
+__all__ = ["ACCEPTED", "Taken", "limit_of", "limit_on", "terms_of"]
 
 ACCEPTED: Final = Count(WEBHOOKS_RECEIVED, "accepted")
 
@@ -39,23 +37,15 @@ class Taken:
 
 def limit_of(settings: Settings, sender: Partner) -> LimitRequest:
     """What the limiter counts this partner's deliveries against."""
-    return _limit(*_terms(settings, sender))
+    return limit_on(*terms_of(settings, sender))
 
 
-def question_of(settings: Settings, sender: Partner) -> AdmissionQuestion:
-    """The same as it is asked: laid out once for all deliveries of a partner."""
-    return _question(*_terms(settings, sender))
-
-
-def _terms(settings: Settings, sender: Partner) -> tuple[str, int, int]:
+def terms_of(settings: Settings, sender: Partner) -> tuple[str, int, int]:
+    """The same in short: the partner's name, its limit, and the window in seconds."""
     limit = sender.rate_limit_requests or settings.webhook_rate_limit_requests
     return sender.name, limit, settings.rate_limit_window_s
 
 
-def _limit(name: str, limit: int, window_s: int) -> LimitRequest:
+def limit_on(name: str, limit: int, window_s: int) -> LimitRequest:
+    """What ``terms_of`` stands for."""
     return LimitRequest(f"partner:{name}", limit, window_s, policy="webhooks")
-
-
-@lru_cache(1_024)
-def _question(name: str, limit: int, window_s: int) -> AdmissionQuestion:
-    return AdmissionQuestion(_limit(name, limit, window_s))

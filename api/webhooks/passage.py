@@ -16,13 +16,13 @@ from api.completed import completed
 from api.context import Web
 from api.lanes.passenger import Passenger
 from api.signatures import Verified
-from api.webhooks.outcomes import ACCEPTED, Taken, limit_of, question_of
+from api.webhooks.outcomes import ACCEPTED, Taken, limit_of
 from api.webhooks.receipts import accepted_message
 from coordination import keys
 from coordination.errors import Unavailable
 from coordination.logs import bind_request_id, request_id_bound
 from coordination.rate_limit import RateLimitExceeded, Verdict
-from coordination.rate_limit_ahead import Admission
+from coordination.rate_limit_ahead import Admissions
 from models.partners.partners import Partner
 from models.webhooks import seen
 from models.webhooks.intake import Delivery, Stored
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 _TEMPLATE: Final = "/v1/webhooks/{partner}"
 
 
-class Passage(Admission):
+class Passage:
     """One delivery in the lane: asks the limiter, then waits for the intake, then is over."""
 
     __slots__ = (
@@ -68,14 +68,10 @@ class Passage(Admission):
         self._verdict: Verdict | None = None
         self._is_over = False
 
-    def begin(self) -> None:
+    def begin(self, admissions: Admissions) -> None:
         """Ask, as ``seen.admit`` does."""
-        web, sender = self._web, self._sender
-        question = question_of(web.settings, sender)
-        key = keys.webhook_seen(sender.name, self._verified.dedup_key)
         try:
-            if not self.ask(web.resources.plane, question, key):
-                self.undecided()
+            admissions.ask(self, keys.webhook_seen(self._sender.name, self._verified.dedup_key))
         except Exception:
             self._break()
 
@@ -105,7 +101,7 @@ class Passage(Admission):
             raise
 
     def decided(self, verdict: Verdict | None, value: bytes | None) -> None:
-        """See ``Admission``."""
+        """See ``Applicant``."""
         try:
             if verdict is not None and not verdict.allowed:
                 self._go_on(error=RateLimitExceeded(verdict))
