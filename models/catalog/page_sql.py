@@ -133,13 +133,20 @@ def select_documents(
 ) -> Statement:
     """Rows of these documents of the search index, likewise, each followed by its document.
 
-    Of up to ``at_least`` documents the statement is always the same.
+    And by which index it was found in: its epoch, its contents' version, and whether all committed
+    writes are in it. One row has these alone where there would be none; none has anything while
+    there is no index. Of up to ``at_least`` documents the statement is always the same.
     """
-    marks = [*documents, *[documents[-1]] * (at_least - len(documents))]
+    marks = [*documents, *[documents[-1] if documents else -1] * (at_least - len(documents))]
     return (
-        f"{dialect.straight_join} {COLUMNS}, d.document FROM search_documents d"
-        f" {dialect.join} products p ON p.id = d.product_id{_labels(dialect)}"
-        f" WHERE d.document IN ({placeholders(marks)}) AND {also[0]}",
+        f"{dialect.straight_join} {COLUMNS}, d.document, s.epoch, v.version AS index_version,"
+        " s.through = n.position AND NOT EXISTS"
+        " (SELECT 1 FROM product_changes WHERE seq IS NULL) AS is_current"
+        f" FROM search_index s {dialect.join} search_contents v ON v.id = 1"
+        f" {dialect.join} feed_position n ON n.id = 1"
+        f" LEFT JOIN (search_documents d {dialect.join} products p ON p.id = d.product_id"
+        f"{_labels(dialect)}) ON d.document IN ({placeholders(marks)}) AND {also[0]}"
+        " WHERE s.id = 1 AND s.stage = 'ready'",
         [*marks, *also[1]],
     )
 

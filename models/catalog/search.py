@@ -11,7 +11,9 @@ The server itself stops what takes too long, and a process runs only a few expen
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Final
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Final
 from uuid import UUID
 
 from coordination.errors import CursorExpired
@@ -31,18 +33,16 @@ from models.search.reading import (
     Needs,
     documents,
     look_up,
-    may_have,
-    require_current,
+    presumed,
 )
-from models.search.words import has_all, required_words, words_of
+from models.search.scoring import best_first
+from models.search.words import has_all, words_of
 from models.server import Server
 
 __all__ = ["ranked_page"]
 
-_NARROW: Final = 128
-"""Products of a word up to which the engine ranks: about a millisecond."""
-_FEW: Final = 256
-"""Documents of a farm, say, up to which all are tried for the words."""
+_NARROW: Final = 64
+"""Matches up to which all are looked up and ranked."""
 _CHEAP: Final = 200
 """Documents looked at without taking one of the places for expensive reads."""
 _AT_ONCE: Final = 1_000
@@ -84,9 +84,9 @@ class _Search:
         self.ranking = Ranking()
         self._server = server
         self._query = query
-        self._category_ids = category_ids
         self._where = filters(query, category_ids)
         self._words = sorted(words_of(query.q or ""))
+        self._needs = _needs(server, query, self._words, category_ids)
         self._asking = Asking(server)
         self._found: Found | None = None
         self._documents: AsyncIterator[int] | None = None
@@ -95,15 +95,31 @@ class _Search:
 
     async def anew(self, start: int, count: int) -> list[tuple[int, ProductRow]]:
         """Rank, and give the first ``count`` rows from ``start`` on, with their places."""
-        found = await self._look_up(whole=True)
-        if found is not None:
+        if self._needs is not None:
             try:
-                await self._begin(found)
-                return await self._page(start, count)
+                found = presumed(self._server, self._needs)
+                if found is not None:
+                    with suppress(IndexGone):
+                        return await self._ranked(found, start, count)
+                found = await look_up(self._asking, self._needs)
+                if found is not None:
+                    return await self._ranked(found, start, count)
             except IndexGone:
                 pass
-        self.ranking = Ranking(await self._ranked_by_engine(None))
+        self.ranking = Ranking(await self._ranked_by_engine())
         return await self._page(start, count)
+
+    async def _ranked(self, found: Found, start: int, count: int) -> list[tuple[int, ProductRow]]:
+        self._found, self._documents = found, None
+        if found.at_most() + len(found.unindexed) <= _NARROW:
+            await self._rank(found)
+        else:
+            self.ranking = _unread(found)
+        rows = await self._page(start, count)
+        if found.is_presumed:
+            # Nothing of what it remembers needed a look at the products.
+            await self._of_documents(found, (), self._at_once)
+        return rows
 
     async def resumed(
         self, ranking: Ranking, start: int, count: int
@@ -115,43 +131,14 @@ class _Search:
         except IndexGone:
             raise CursorExpired from None
 
-    async def _begin(self, found: Found) -> None:
-        total, rarest = found.rarest()
-        if total <= _NARROW and rarest in required_words(self._query.q or ""):
-            ids = await self._ranked_by_engine(rarest)
-            self.ranking = Ranking(ids) if len(self._words) == 1 else Ranking(waiting=ids)
-            return
-        few = found.few(_FEW)
-        if few is not None:
-            await self._rank(found, few)
-            return
-        newest = sorted(found.unindexed, reverse=True)
-        self._found = found
-        self.ranking = Ranking(
-            waiting=[product_id for product_id in newest if found.unindexed[product_id]],
-            later=[product_id for product_id in newest if not found.unindexed[product_id]],
-            frontier=Frontier(
-                found.at_most(named=True) > 0, found.documents, found.documents, found.epoch
-            ),
-        )
-
-    async def _rank(self, found: Found, few: Sequence[int]) -> None:
-        """Rank all of few documents, as the blocks of all other words would be read in vain."""
-        if few:
-            also, params = may_have(self._words, "CONCAT(p.name, ' ', p.description)")
-            where = f"{self._where[0]} AND {also}", [*self._where[1], *params]
-            sql, values = select_documents(self._server.dialect, few, where, len(few))
-            rows = await self._asking.fetch(sql, values, purpose="search_rows")
-            self._rows.update((bytes(row["id"]), in_order(row)[:-1]) for row in rows)
-            await require_current(self._asking, found.epoch)
-        await self._read(list(found.unindexed))
-        self._take(
-            sorted(
-                self._rows.values(),
-                key=lambda row: (has_all(self._words, row[2]), bytes(row[0])),
-                reverse=True,
-            )
-        )
+    async def _rank(self, found: Found) -> None:
+        """Rank all of few, which are looked up at once."""
+        last = found.contents.documents
+        few = [document async for document in documents(found, last, self._asking, named=False)]
+        rows = {bytes(row[0]): row for row in await self._of_documents(found, few, _NARROW)}
+        rows.update(await self._read([i for i in found.unindexed if i not in rows]))
+        self.ranking = Ranking()
+        self._take(best_first(self._words, rows.values(), found.weights()))
 
     async def _page(self, start: int, count: int) -> list[tuple[int, ProductRow]]:
         """Rows that pass the filters now, making the ranking longer where it ends."""
@@ -181,42 +168,60 @@ class _Search:
 
     async def _walk(self, frontier: Frontier, missing: int) -> bool:
         size = max(missing, self._at_once)
-        if self._documents is None:
-            found = self._found or await self._looked_up_again(frontier)
-            self._documents = documents(found, frontier.below, self._asking, named=frontier.named)
-        few: list[int] = []
-        async for document in self._documents:
-            few.append(document)
-            if len(few) == size:
-                break
+        found = self._found or await self._looked_up_again(frontier)
+        few, beyond = await self._further(found, frontier, size)
         if few:
-            self._take(await self._of_documents(few, size))
+            self._take(await self._of_documents(found, few, size))
             self._at_once = min(4 * size, _AT_ONCE)
-        if len(few) == size:
-            self.ranking.frontier = Frontier(
-                frontier.named, few[-1], frontier.documents, frontier.epoch
-            )
-            return True
-        await require_current(self._asking, frontier.epoch)
-        self._documents = None
-        self.ranking.waiting, self.ranking.later = self.ranking.later, []
-        self.ranking.frontier = (
-            Frontier(False, frontier.documents, frontier.documents, frontier.epoch)
-            if frontier.named
-            else None
-        )
+        self.ranking.frontier = beyond
+        if frontier.named and not (beyond and beyond.named):
+            self.ranking.waiting, self.ranking.later = self.ranking.later, []
         return True
 
-    async def _of_documents(self, few: Sequence[int], at_least: int) -> list[ProductRow]:
-        """Rows of these documents that pass the filters, the newest document first."""
+    async def _further(
+        self, found: Found, frontier: Frontier, size: int
+    ) -> tuple[list[int], Frontier | None]:
+        """The next documents, and where to go on; those named so are followed by the rest."""
+        few: dict[int, None] = {}
+        at: Frontier | None = frontier
+        while at is not None:
+            if self._documents is None:
+                self._documents = documents(found, at.below, self._asking, named=at.named)
+            async for document in self._documents:
+                few[document] = None
+                if len(few) == size:
+                    return list(few), replace(at, below=document)
+            self._documents = None
+            at = replace(at, named=False, below=at.documents) if at.named else None
+            if self.ranking.later:
+                break
+        return list(few), at
+
+    async def _of_documents(
+        self, found: Found, few: Sequence[int], at_least: int
+    ) -> list[ProductRow]:
+        """Rows of these documents that pass the filters, in the same order. Raises ``IndexGone``
+        when it is no longer the index that they were found in.
+        """
         sql, params = select_documents(self._server.dialect, few, self._where, at_least)
-        found: Sequence[ProductRow]
+        rows: Sequence[Sequence[Any]]
         if len(few) <= _CHEAP:
-            found = await self._asking.fetch_often(sql, params, purpose="search_rows")
+            rows = await self._asking.fetch_often(sql, params, purpose="search_rows")
         else:
-            rows = await self._asking.fetch_dear(sql, params, purpose="search_rows")
-            found = [in_order(row) for row in rows]
-        return [row[:-1] for row in sorted(found, key=lambda row: -row[-1])]
+            dear = await self._asking.fetch_dear(sql, params, purpose="search_rows")
+            rows = [in_order(row) for row in dear]
+        _confirm(found, rows)
+        by_document = {row[-4]: row[:-4] for row in rows}
+        return [by_document[document] for document in few if document in by_document]
+
+    async def _looked_up_again(self, frontier: Frontier) -> Found:
+        found = None
+        if self._needs is not None:
+            found = await look_up(self._asking, self._needs, whole=False)
+        if found is None or found.contents.epoch != frontier.epoch:
+            raise IndexGone
+        self._found = found
+        return found
 
     def _take(self, rows: Sequence[ProductRow]) -> None:
         """Make those part of the ranking that match, and are not yet."""
@@ -240,27 +245,39 @@ class _Search:
             self._rows.update((bytes(row[0]), row) for row in rows)
         return {i: self._rows[i] for i in ids if i in self._rows}
 
-    async def _look_up(self, *, whole: bool) -> Found | None:
-        query, server = self._query, self._server
-        if not (has_index(server) and is_by_words(server.dialect, query.q or "") and self._words):
-            return None
-        needs = Needs.of(self._words, self._category_ids, query.farm)
-        return await look_up(self._asking, needs, whole=whole)
-
-    async def _looked_up_again(self, frontier: Frontier) -> Found:
-        found = await self._look_up(whole=False)
-        if found is None or found.epoch != frontier.epoch:
-            raise IndexGone
-        return found
-
-    async def _ranked_by_engine(self, rarest: str | None) -> list[bytes]:
+    async def _ranked_by_engine(self) -> list[bytes]:
         server = self._server
         sql, params = engine_ranking(
-            server.dialect,
-            self._query.q or "",
-            self._where,
-            server.settings.search_top_n,
-            rarest,
+            server.dialect, self._query.q or "", self._where, server.settings.search_top_n
         )
         found = await self._asking.fetch_dear(sql, params, purpose="search")
         return [bytes(row["id"]) for row in found]
+
+
+def _confirm(found: Found, rows: Sequence[Sequence[Any]]) -> None:
+    """Raise ``IndexGone`` when these are not of the index, or the contents, that was presumed."""
+    _, epoch, version, is_current = rows[0][-4:] if rows else (None, None, None, False)
+    is_known = version == found.contents.version and is_current
+    if epoch != found.contents.epoch or (found.is_presumed and not is_known):
+        raise IndexGone
+    found.is_presumed = False
+
+
+def _needs(
+    server: Server, query: ListQuery, words: Sequence[str], category_ids: Sequence[int]
+) -> Needs | None:
+    """``None`` where it is the engine that finds."""
+    if has_index(server) and words and is_by_words(server.dialect, query.q or ""):
+        return Needs.of(words, category_ids, query.farm)
+    return None
+
+
+def _unread(found: Found) -> Ranking:
+    """What is known of a ranking before any row was looked at."""
+    newest = sorted(found.unindexed, reverse=True)
+    contents = found.contents
+    return Ranking(
+        waiting=[product_id for product_id in newest if found.unindexed[product_id]],
+        later=[product_id for product_id in newest if not found.unindexed[product_id]],
+        frontier=Frontier(True, contents.documents, contents.documents, contents.epoch),
+    )

@@ -65,12 +65,12 @@ async def _read(
 
 async def _matching(asking: Asking, found: Found) -> Matching:
     numbers: list[int] = []
-    async for document in documents(found, found.documents, asking, named=False):
+    async for document in documents(found, found.contents.documents, asking, named=False):
         numbers.append(document)
         if len(numbers) > _MOST_SORTED:
             text = "CONCAT(p.name, ' ', p.description)"
             return Matching(*may_have(found.needs.words, text), by_order=True)
-    await require_current(asking, found.epoch)
+    await require_current(asking, found.contents.epoch)
     ids = list(found.unindexed)
     listed = [
         *([f"SELECT product_id AS id FROM search_documents WHERE document IN"

@@ -32,6 +32,14 @@ class Asking:
             sql, params, purpose=purpose, timeout_ms=self._left_ms()
         )
 
+    async def fetch_values(
+        self, sql: str, params: Sequence[object], *, purpose: str
+    ) -> Sequence[Sequence[Any]]:
+        """See ``Server.fetch_values``; as ``fetch_often``."""
+        return await self.server.fetch_values(
+            sql, params, purpose=purpose, timeout_ms=self._left_ms()
+        )
+
     async def fetch(
         self,
         sql: str,

@@ -23,6 +23,7 @@ from models.search.position import (
     Stage,
     fetch_position,
     has_index,
+    mark_written,
     move,
     take_position,
 )
@@ -96,6 +97,7 @@ async def _empty(db: Database) -> None:
         for table in _TABLES:
             # On another connection: it would end the transaction.
             await db.execute(f"TRUNCATE TABLE {table}", purpose=PURPOSE)
+        await mark_written(db, conn)
         await move(
             db,
             conn,
@@ -172,7 +174,9 @@ async def _follow(db: Database, conn: Connection, position: Position) -> int:
             purpose=PURPOSE,
             conn=conn,
         )
-    await store(db, conn, written)
+    if written:
+        await store(db, conn, written)
+        await mark_written(db, conn)
     await move(db, conn, next_document=number, through=int(changes[-1]["seq"]))
     return len(changes)
 

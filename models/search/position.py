@@ -8,6 +8,7 @@ anew: documents have other numbers then.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +24,7 @@ __all__ = [
     "Stage",
     "fetch_position",
     "has_index",
+    "mark_written",
     "move",
     "take_position",
 ]
@@ -82,6 +84,19 @@ async def move(db: Database, conn: Connection | None, **columns: object) -> None
     await db.execute(
         f"UPDATE search_index SET {assigned} WHERE id = 1",
         list(columns.values()),
+        purpose=PURPOSE,
+        conn=conn,
+    )
+
+
+async def mark_written(db: Database, conn: Connection) -> None:
+    """Postings are others than they were: whoever remembers some will notice.
+
+    Drawn by lot, as a database that came back from a backup would count to the same number again.
+    """
+    await db.execute(
+        "UPDATE search_contents SET version = %s WHERE id = 1",
+        [secrets.randbits(62)],
         purpose=PURPOSE,
         conn=conn,
     )

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from math import log1p
 from typing import Final
 
 from coordination.errors import FarmLokalError
 from models.placeholders import placeholders
 from models.search.asking import Asking
+from models.search.memory import Contents, Term, memory_of
 from models.search.postings import BLOCK, descending, either
 from models.search.words import category_key, farm_key, word_key
+from models.server import Server
 
 __all__ = [
     "Found",
@@ -26,6 +29,7 @@ __all__ = [
     "documents",
     "look_up",
     "may_have",
+    "presumed",
     "require_current",
 ]
 
@@ -78,48 +82,53 @@ class Found:
     """What one look found."""
 
     needs: Needs
-    epoch: int
-    documents: int
-    """All documents there are, or were: the next one's number."""
-    totals: dict[bytes, tuple[int, int]] = field(default_factory=dict)
-    """Of each key: how many documents have it, and how many in their name."""
+    contents: Contents
+    terms: dict[bytes, Term]
     unindexed: dict[bytes, bool] = field(default_factory=dict)
     """Ids of changed products that may match, and whether they may be named so."""
-    postings: dict[tuple[bool, int], dict[bytes, bytes]] = field(default_factory=dict)
-    """By column (named or all) and block, of each key."""
-    read_from: dict[bool, int] = field(default_factory=dict)
-    """The lowest block whose postings are here, by column."""
+    is_presumed: bool = False
+    """Whether it is from memory, and nobody has yet looked whether it is still true."""
 
     def at_most(self, *, named: bool = False) -> int:
         """More documents than this do not match."""
         return min(
-            sum(self.totals.get(key, (0, 0))[named] for key in group) for group in self.needs.groups
+            sum(self.terms[key].totals[named] for key in group) for group in self.needs.groups
         )
 
-    def rarest(self) -> tuple[int, str]:
-        """How many documents have the word that the fewest have, and that word."""
-        return min((self.totals.get(word_key(word), (0, 0))[0], word) for word in self.needs.words)
+    def weights(self) -> dict[str, float]:
+        """How much it says of a product that it has a word: the more, the fewer have it."""
+        of = {word: self.terms[word_key(word)].totals[0] for word in self.needs.words}
+        return {
+            word: log1p(max(0.0, self.contents.documents - n) / (n + 0.5)) for word, n in of.items()
+        }
 
-    def few(self, limit: int) -> list[int] | None:
-        """All documents of the group that the fewest have, if these are no more than ``limit``."""
-        totals = [
-            sum(self.totals.get(key, (0, 0))[0] for key in group) for group in self.needs.groups
-        ]
-        if min(totals) > limit:
-            return None
-        group = self.needs.groups[totals.index(min(totals))]
-        return [
-            block * BLOCK + place
-            for (named, block), postings in self.postings.items()
-            if not named
-            for key in group
-            for place in descending([postings.get(key, b"")])
-        ]
+    def blocks(self, below: int, *, named: bool) -> list[int]:
+        """Those that may have matches below this document, highest first."""
+        highest = (below - 1) // BLOCK
+        may: set[int] | None = None
+        for group in self.needs.groups:
+            terms = [self.terms[key] for key in group]
+            if all(term.is_whole for term in terms):
+                postings = [term.postings[named] for term in terms]
+                have = {block for one in postings for block, posting in one.items() if posting}
+                may = have if may is None else may & have
+        if may is None:
+            return list(range(highest, -1, -1))
+        return sorted((block for block in may if block <= highest), reverse=True)
 
-    @property
-    def unread(self) -> list[bytes]:
-        """Keys of which there are further postings."""
-        return [key for key in self.needs.keys if self.totals.get(key, (0, 0))[0] > _FEW]
+
+def presumed(server: Server, needs: Needs) -> Found | None:
+    """What the process remembers, if that is all and was true a moment ago.
+
+    Good for nothing until a later statement has found that the index is still of these contents.
+    """
+    memory = memory_of(server)
+    if memory.contents is None or memory.is_behind:
+        return None
+    terms = memory.recall(needs.keys)
+    if terms is None:
+        return None
+    return Found(needs, memory.contents, terms, is_presumed=True)
 
 
 async def look_up(asking: Asking, needs: Needs, *, whole: bool = True) -> Found | None:
@@ -133,23 +142,31 @@ async def look_up(asking: Asking, needs: Needs, *, whole: bool = True) -> Found 
     first = next(rows)
     if first[0] != "ready":
         return None
-    _, behind, documents, epoch, _, _ = first
-    found, behind = Found(needs, int(epoch), int(documents)), int(behind)
+    _, behind, documents, epoch, version, _ = first
+    contents, behind = Contents(int(epoch), int(version), int(documents)), int(behind)
+    terms, unindexed = {key: Term() for key in needs.keys}, dict[bytes, bool]()
+    last = (contents.documents - 1) // BLOCK
+    newest = range(max(0, last - _NEWEST_BLOCKS + 1), last + 1)
     for kind, key, a, b, posting, named in rows:
         if kind == "posting":
-            found.postings.setdefault((False, a), {})[key] = posting
-            found.postings.setdefault((True, a), {})[key] = named
+            terms[key].postings[False][a] = posting
+            terms[key].postings[True][a] = named
         elif kind == "term":
-            found.totals[key] = (a, b)
+            terms[key].totals = a, b
+            terms[key].is_whole = a <= _FEW
         elif kind == "changed":
-            found.unindexed[key] = bool(a)
+            unindexed[key] = bool(a)
         else:
             behind += a
+    for term in terms.values():
+        if not term.is_whole:
+            for blocks in term.postings:
+                blocks.update({block: b"" for block in newest if block not in blocks})
+    memory = memory_of(asking.server)
+    memory.is_behind = behind > 0
     if whole and behind >= MOST_BEHIND:
         return None
-    newest = (found.documents - 1) // BLOCK - _NEWEST_BLOCKS + 1
-    found.read_from = dict.fromkeys((False, True), newest if found.unread else 0)
-    return found
+    return Found(needs, contents, memory.remember(contents, terms), unindexed)
 
 
 def may_have(words: Sequence[str], text: str) -> tuple[str, list[object]]:
@@ -179,8 +196,8 @@ def _look(needs: Needs) -> tuple[str, list[object]]:
     matches = f" LIMIT {MOST_BEHIND}) u JOIN products p ON p.id = u.product_id WHERE {has}"
     return (
         "SELECT 'ready' AS kind, f.position - s.through AS word, s.next_document AS a,"
-        " s.epoch AS b, NULL AS documents, NULL AS named"
-        " FROM search_index s JOIN feed_position f ON f.id = 1 WHERE s.id = 1"
+        " s.epoch AS b, CAST(v.version AS CHAR) AS documents, NULL AS named FROM search_index s"
+        " JOIN search_contents v ON v.id = 1 JOIN feed_position f ON f.id = 1 WHERE s.id = 1"
         " AND s.stage = 'ready' AND s.through BETWEEN f.purged_through AND f.position"
         " UNION ALL SELECT 'unnumbered', NULL, COUNT(*), 0, NULL, NULL FROM"
         f" (SELECT id FROM product_changes WHERE seq IS NULL LIMIT {MOST_BEHIND}) n"
@@ -210,34 +227,46 @@ async def require_current(asking: Asking, epoch: int) -> None:
 
 async def documents(found: Found, below: int, asking: Asking, *, named: bool) -> AsyncIterator[int]:
     """Every document below this one that matches, or is ``named`` so; the newest first."""
-    block, reads = (below - 1) // BLOCK, 0
-    while block >= 0 and found.at_most(named=named):
-        if block < found.read_from[named]:
+    if not found.at_most(named=named):
+        return
+    blocks, reads = found.blocks(below, named=named), 0
+    groups = [[found.terms[key] for key in group] for group in found.needs.groups]
+    for at, block in enumerate(blocks):
+        if any(term.posting(block, named=named) is None for group in groups for term in group):
             size = _BLOCKS_AT_ONCE[min(reads, len(_BLOCKS_AT_ONCE) - 1)]
             reads += 1
-            found.read_from[named] = first = max(0, block - size + 1)
-            await _read(found, first, block, asking, named=named)
-        postings = found.postings.get((named, block), {})
-        groups = [
-            [posting for key in group if (posting := postings.get(key))]
-            for group in found.needs.groups
+            await _read(found, blocks[at : at + size], asking, named=named)
+        postings = [
+            [posting for term in group if (posting := term.posting(block, named=named))]
+            for group in groups
         ]
-        if all(groups):
-            for place in descending([either(group) for group in groups]):
+        if all(postings):
+            for place in descending([either(group) for group in postings]):
                 document = block * BLOCK + place
                 if document < below:
                     yield document
-        block -= 1
 
 
-async def _read(found: Found, first: int, last: int, asking: Asking, *, named: bool) -> None:
+async def _read(found: Found, blocks: Sequence[int], asking: Asking, *, named: bool) -> None:
+    """Postings of these blocks that are not known yet. Raises ``IndexGone``."""
+    unread = [
+        key
+        for key, term in found.terms.items()
+        if any(term.posting(block, named=named) is None for block in blocks)
+    ]
     column = "named" if named else "documents"
-    rows = await asking.fetch(
-        f"SELECT word, block, {column} AS posting FROM search_postings"
-        f" WHERE word IN ({placeholders(found.unread)}) AND block BETWEEN %s AND %s",
-        [*found.unread, first, last],
+    rows = await asking.fetch_values(
+        f"SELECT s.epoch, w.word, w.block, w.{column} FROM search_index s"
+        f" LEFT JOIN search_postings w ON w.word IN ({placeholders(unread)})"
+        f" AND w.block IN ({placeholders(blocks)}) WHERE s.id = 1 AND s.stage = 'ready'",
+        [*unread, *blocks],
         purpose="search_look",
     )
-    for row in rows:
-        block = found.postings.setdefault((named, int(row["block"])), {})
-        block[bytes(row["word"])] = row["posting"]
+    if not rows or rows[0][0] != found.contents.epoch:
+        raise IndexGone
+    read = {(word, block): posting for _, word, block, posting in rows}
+    for key in unread:
+        postings = found.terms[key].postings[named]
+        for block in blocks:
+            postings.setdefault(block, read.get((key, block), b""))
+    memory_of(asking.server).weigh(unread)

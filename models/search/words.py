@@ -12,7 +12,15 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
-__all__ = ["category_key", "farm_key", "has_all", "required_words", "word_key", "words_of"]
+__all__ = [
+    "category_key",
+    "farm_key",
+    "folded",
+    "has_all",
+    "required_words",
+    "word_key",
+    "words_of",
+]
 
 # innodb_ft_min_token_size and innodb_ft_max_token_size, as they are by default.
 _MIN_WORD: Final = 3
@@ -36,7 +44,7 @@ def words_of(text: str) -> set[str]:
 
     Where the engine's collation equates more (``ß`` and ``ss``) or less than this, the two differ.
     """
-    return {word for word in set(_WORD.findall(_folded(text))) if _is_indexed(word)}
+    return {word for word in set(_WORD.findall(folded(text))) if _is_indexed(word)}
 
 
 def word_key(word: str) -> bytes:
@@ -57,8 +65,8 @@ def farm_key(farm_id: int) -> bytes:
 
 def has_all(required: Sequence[str], text: str) -> bool:
     """Whether ``text`` has all these words, which are as ``words_of`` gives them."""
-    folded = _folded(text)
-    return all(_has(word, folded) for word in required)
+    plain = folded(text)
+    return all(_has(word, plain) for word in required)
 
 
 def _has(word: str, text: str) -> bool:
@@ -83,7 +91,8 @@ def _is_indexed(word: str) -> bool:
     )
 
 
-def _folded(text: str) -> str:
+def folded(text: str) -> str:
+    """``text`` without case and accents."""
     if text.isascii():
         return text.lower()
     bare = unicodedata.normalize("NFKD", text.casefold())
