@@ -26,15 +26,9 @@ from models.catalog.rankings import Frontier, Ranking, keep, kept
 from models.catalog.representation import ProductRow, in_order
 from models.resources import Resources
 from models.search.asking import Asking
+from models.search.found import Found, IndexGone, Needs, documents
 from models.search.position import has_index
-from models.search.reading import (
-    Found,
-    IndexGone,
-    Needs,
-    documents,
-    look_up,
-    presumed,
-)
+from models.search.reading import look_up, presumed
 from models.search.scoring import best_first
 from models.search.words import has_all, words_of
 from models.server import Server

@@ -18,8 +18,9 @@ from models.catalog.representation import ProductRow, in_order
 from models.database import Connection
 from models.placeholders import placeholders
 from models.search.asking import Asking
+from models.search.found import Found, Needs, documents
 from models.search.position import has_index
-from models.search.reading import Found, Needs, documents, look_up, may_have, require_current
+from models.search.reading import look_up, may_have, require_current
 from models.search.words import has_all, words_of
 from models.server import Server
 

@@ -66,15 +66,14 @@ class Memory:
         self._sizes: dict[bytes, int] = {}
         self._size = 0
 
-    def recall(self, keys: Iterable[bytes]) -> dict[bytes, Term] | None:
-        """These words, if it knows all of them."""
+    def known(self, keys: Iterable[bytes]) -> dict[bytes, Term]:
+        """Those of these words that it knows."""
         terms = {}
         for key in keys:
             term = self._terms.get(key)
-            if term is None:
-                return None
-            self._terms.move_to_end(key)
-            terms[key] = term
+            if term is not None:
+                self._terms.move_to_end(key)
+                terms[key] = term
         return terms
 
     def remember(self, contents: Contents, terms: Mapping[bytes, Term]) -> dict[bytes, Term]:

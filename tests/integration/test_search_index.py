@@ -24,9 +24,10 @@ from models.catalog.query import ListQuery, Order, Sort
 from models.feed.numbering import number_changes
 from models.migrate import migrate
 from models.resources import Resources, open_resources
-from models.search import indexing, reading, writing
+from models.search import found, indexing, reading, writing
 from models.search.indexing import count_unindexed, index_products
 from models.search.position import RESET
+from models.server import Server
 from tests.databases import settings_for
 from tests.integration.conftest import HintLog
 from tests.product_rows import ProductRow, insert_places, insert_products
@@ -59,10 +60,10 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexing, "_READ_AT_ONCE", 50)
     monkeypatch.setattr(indexing, "_FOLLOWED_AT_ONCE", 10)
     monkeypatch.setattr(search, "_NARROW", -1)
-    for module in (reading, writing):
+    for module in (found, reading, writing):
         monkeypatch.setattr(module, "BLOCK", 64)
     monkeypatch.setattr(reading, "_FEW", 20)
-    monkeypatch.setattr(reading, "_BLOCKS_AT_ONCE", (1, 2))
+    monkeypatch.setattr(found, "_BLOCKS_AT_ONCE", (1, 2))
 
 
 @pytest.fixture
@@ -263,6 +264,56 @@ async def test_writers_searchers_and_indexers_at_once(resources: Resources) -> N
         await asyncio.gather(*workers)
     await _index(resources)
     assert len(await _ids(resources, "common")) == 32
+
+
+async def test_what_is_remembered_is_asked_once_and_never_too_old(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One statement for words that the process knows, until a word of any product changes."""
+    await insert_products(resources.db, _rows(100))
+    product = await _create(resources, "Sorrel", "sorrel")
+    await _index(resources)
+    await _ids(resources, "sorrel")
+    asked: list[str] = []
+    fetch_often = Server.fetch_often
+
+    async def noted(self: Server, sql: str, *args: Any, **kwargs: Any) -> Any:
+        asked.append(kwargs["purpose"])
+        return await fetch_often(self, sql, *args, **kwargs)
+
+    monkeypatch.setattr(Server, "fetch_often", noted)
+    assert await _ids(resources, "sorrel") == [str(product)]
+    assert asked == ["search_rows"]
+    await patch_product(resources, product, {"price": "9.99"}, None)
+    await _index(resources)
+    await _ids(resources, "sorrel")
+    await patch_product(resources, product, {"name": "Sorrel, garden"}, None)
+    renamed = await _create(resources, "Sorrel, wild", "wild")
+    await _index(resources)
+    assert set(await _ids(resources, "sorrel")) == {str(product), str(renamed)}
+
+
+async def test_the_index_moves_on_while_a_search_looks_up_what_it_does_not_remember(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another search has put the newer contents into the memory by then."""
+    await insert_products(resources.db, _rows(100))
+    old = await _create(resources, "Sorrel sour", "old")
+    await _index(resources)
+    await _ids(resources, "sorrel")
+    made: list[str] = []
+    seen = reading._seen
+
+    async def overtaken(*args: Any) -> Any:
+        monkeypatch.setattr(reading, "_seen", seen)
+        made.append(str(await _create(resources, "Sorrel sour", "new")))
+        await _index(resources)
+        await _ids(resources, "medlar")
+        return await seen(*args)
+
+    monkeypatch.setattr(reading, "_seen", overtaken)
+    assert sorted(await _ids(resources, "sorrel sour")) == sorted([str(old), *made])
+    assert made
 
 
 async def test_a_worker_that_dies_leaves_nothing_out(resources: Resources) -> None:
