@@ -72,12 +72,9 @@ class _Asked:
     def send(self) -> None:
         """Ask by the script's digest, or with its text."""
         request = self._request
+        name = "admit_each"
         command = packed(
-            *(
-                ("EVAL", source("admit_each"))
-                if self._in_full
-                else ("EVALSHA", digest("admit_each"))
-            ),
+            *(("EVAL", source(name)) if self._in_full else ("EVALSHA", digest(name))),
             1 + len(self._those),
             keys.rate_limit(request.client),
             *[key for _, key in self._those],
