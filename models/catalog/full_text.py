@@ -49,15 +49,9 @@ def matching(dialect: Dialect, q: str) -> Matching:
     return Matching(found, match.params)
 
 
-def ranking(
-    dialect: Dialect, q: str, where: Statement, limit: int, rarest: str | None = None
-) -> Statement:
-    """The ids of the best matches that fulfil ``where``, best first.
-
-    ``rarest``: the only word that the engine is to look for, as each word costs it what it has; the
-    caller sees to the others.
-    """
-    match = _match(dialect, q, rarest)
+def ranking(dialect: Dialect, q: str, where: Statement, limit: int) -> Statement:
+    """The ids of the best matches that fulfil ``where``, best first."""
+    match = _match(dialect, q)
     return (
         f"SELECT p.id FROM {match.source} WHERE {match.condition} AND {where[0]}"
         f" ORDER BY {match.order} LIMIT {limit}",
@@ -65,7 +59,7 @@ def ranking(
     )
 
 
-def _match(dialect: Dialect, q: str, rarest: str | None = None) -> _Match:
+def _match(dialect: Dialect, q: str) -> _Match:
     if not is_by_words(dialect, q):
         # The engine indexes none of its words: a name prefix, in the order of names.
         return _Match(_LIKE, (f"{_literal(q.strip())}%",), "p.name, p.id")
@@ -76,7 +70,7 @@ def _match(dialect: Dialect, q: str, rarest: str | None = None) -> _Match:
         source = f"{_FTS} JOIN products p ON p.row_number = {_FTS}.rowid"
         order = f"{named} DESC, {_FTS}.rank, p.id DESC"
         return _Match(f"{_FTS} MATCH %s", (quoted,), order, (*patterns,), source=source)
-    required = " ".join(f"+{word}" for word in ([rarest] if rarest else words))
+    required = " ".join(f"+{word}" for word in words)
     order = f"{named} DESC, {_MATCH} DESC, p.id DESC"
     return _Match(_MATCH, (required,), order, (*patterns, required))
 

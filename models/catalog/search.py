@@ -1,9 +1,9 @@
 """Full-text search: all words required, ranked once, paged from the kept ranking.
 
-Words that few products have are ranked by the engine's own full-text index, as is everything while
-there is no index of ours (``models.search``). Of all others what is named so comes first, then what
-only mentions it, each with the newest first, and a page finds no more of them than it shows. Rows
-are read anew at each page, where those that no longer pass the filters are left out.
+What is named so comes first, then what only mentions it. Few matches are all read, and ranked by
+their words; of many the newest come first, and a page finds no more of them than it shows. Rows are
+read anew at each page, where those that no longer pass the filters are left out. While there is no
+index of ours (``models.search``) the engine ranks.
 
 The server itself stops what takes too long, and a process runs only a few expensive ones at once.
 """
