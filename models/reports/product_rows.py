@@ -26,7 +26,8 @@ __all__ = ["COLUMNS", "Loaded", "ProductKey", "canonical", "find", "load"]
 ProductKey = tuple[int, str]
 """Farm and sku."""
 
-# MariaDB makes a temporary table of much longer lists.
+# MariaDB makes a temporary table of a list of a thousand, and may read all products beside it: with
+# locks, each waiting for whoever writes that product.
 _KEYS_AT_ONCE: Final = 500
 
 COLUMNS: Final = (
@@ -102,18 +103,20 @@ async def find(
 async def _lock(
     db: Database, conn: Connection, found: Mapping[ProductKey, bytes]
 ) -> dict[ProductKey, Row]:
-    if not found:
-        return {}
     ids = sorted(found.values())
     hint = "" if db.dialect.is_sqlite else db.dialect.index_hint.format("PRIMARY")
-    rows = await db.fetch(
-        f"SELECT {', '.join(COLUMNS)} FROM products {hint} WHERE id IN ({placeholders(ids)})"
-        f" ORDER BY id {db.dialect.for_update}",
-        ids,
-        purpose="reported_products",
-        conn=conn,
-    )
-    return {(int(row["farm_id"]), str(row["sku"])): row for row in rows}
+    locked: dict[ProductKey, Row] = {}
+    for start in range(0, len(ids), _KEYS_AT_ONCE):
+        batch = ids[start : start + _KEYS_AT_ONCE]
+        rows = await db.fetch(
+            f"SELECT {', '.join(COLUMNS)} FROM products {hint} WHERE id IN ({placeholders(batch)})"
+            f" ORDER BY id {db.dialect.for_update}",
+            batch,
+            purpose="reported_products",
+            conn=conn,
+        )
+        locked |= {(int(row["farm_id"]), str(row["sku"])): row for row in rows}
+    return locked
 
 
 def _product(row: Row) -> Product:
