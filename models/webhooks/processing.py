@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 # Well within the job's time limit and a worker's time to stop.
 _JOB_S: Final = 10.0
+# While hints keep coming, others are looked for as well: in between, so often.
+_LOOK_EVERY_S: Final = 1.0
 # How long the batches of this process wait while suspects run one after another.
 _SUSPECTS_S: Final = 1.0
 _LET_GO_S: Final = 1.0
@@ -65,15 +67,15 @@ async def process(resources: Resources, event_ids: Sequence[int] = ()) -> int:
 
 
 async def _work_off(resources: Resources, until: float) -> int:
-    backlog = resources.webhook_backlog
-    ended = (await _batches(resources, until)).ended
+    backlog, clock = resources.webhook_backlog, asyncio.get_running_loop().time
+    ended = (await _batches(resources, min(until, clock() + _LOOK_EVERY_S))).ended
     # While the queue is long the sweep sends nothing: the hints in it must do for suspects and for
     # what waits after a failure, and take a backlog in batches instead of hint by hint.
-    while asyncio.get_running_loop().time() < until:
+    while clock() < until:
         due = await claims.find_due(resources.db)
         suspects = await _suspects(resources, due.suspects)
         backlog.add(due.fresh)
-        batches = await _batches(resources, until)
+        batches = await _batches(resources, min(until, clock() + _LOOK_EVERY_S))
         ended += suspects.ended + batches.ended
         if not suspects.claimed and not batches.claimed and not backlog:
             break

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from coordination.errors import DatabaseUnavailable, LeaseLost
+from models.database import Database
 from models.resources import Resources
 from models.webhooks import claims, processing, settling
 from models.webhooks.applying import apply
@@ -253,6 +254,26 @@ async def test_any_hint_brings_back_what_a_crash_left(resources: Resources) -> N
     await abandon(resources, ids[:2])
     assert await process(resources, ids[3:]) == 4
     assert await states(resources.db, ids) == ["done"] * 4
+
+
+async def test_hints_without_end_hold_up_nobody_else(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a crash left, and what waited for its time, come between the batches of a stream."""
+    monkeypatch.setattr(processing, "_JOB_S", 2.0)
+    monkeypatch.setattr(processing, "_LOOK_EVERY_S", 0.05)
+    ids = await add_events(resources.db, [said("product.upserted", 1, sku) for sku in "ABC"])
+    await abandon(resources, ids[:1])
+    claim_batch = claims.claim_batch
+
+    async def hinted_meanwhile(db: Database, event_ids: Sequence[int]) -> claims.Claimed:
+        if "pending" in await states(db, ids):
+            resources.webhook_backlog.add([max(event_ids) + 1])
+        return await claim_batch(db, event_ids)
+
+    monkeypatch.setattr(claims, "claim_batch", hinted_meanwhile)
+    assert await process(resources, [ids[2]]) == 3
+    assert await states(resources.db, ids) == ["done"] * 3
 
 
 async def test_a_database_that_is_away_makes_no_lone_crash(
