@@ -40,6 +40,8 @@ _log = logging.getLogger(__name__)
 _PREPARED: Final = 64
 # Unknown or unsupported here, say proxies; too many already, says a server.
 _NOT_PREPARED: Final = frozenset({1047, 1235, 1295, 1461})
+# Unknown by now: a proxy leads to another server; or it would have to be prepared anew.
+_LOST: Final = frozenset({1243, 1615})
 
 ConnectionFault: type[Exception] = errors.InterfaceError
 """What the driver raises for a connection that died under it; Tortoise lets it through."""
@@ -105,18 +107,26 @@ class ReleasingMySQLClient(MySQLClient):
     async def execute_prepared(self, query: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """Rows of a SELECT with ``%s`` marks, by a statement that the server keeps ready.
 
-        As any other where the server or the driver keeps none.
+        As any other where the server or the driver keeps none, or the server has lost it.
         """
         async with self.acquire_connection() as connection:
             statement = await self._statement(connection, query)
-            if statement is None:
-                async with connection.cursor() as cursor:
-                    await cursor.execute(query, values)
-                    found: Sequence[Sequence[Any]] = await cursor.fetchall()
-                    return found
-            # Should a column have become another meanwhile, the driver notices and reads anew.
-            rows: Sequence[Sequence[Any]] = (await statement.execute(values)).rows
-            return rows
+            if statement is not None:
+                try:
+                    # Should a column have become another, the driver notices and reads anew.
+                    result = await statement.execute(values)
+                except errors.MySQLError as fault:
+                    if not fault.args or fault.args[0] not in _LOST:
+                        raise
+                    del connection.kept_ready[query]
+                    await statement.close()
+                else:
+                    rows: Sequence[Sequence[Any]] = result.rows
+                    return rows
+            async with connection.cursor() as cursor:
+                await cursor.execute(query, values)
+                found: Sequence[Sequence[Any]] = await cursor.fetchall()
+                return found
 
     async def _statement(self, connection: Any, query: str) -> Any:
         """The statement as this connection has it ready; ``None`` where it cannot be had so."""

@@ -18,6 +18,8 @@ from tests.databases import settings_for
 from tests.servers import PrivateMariaDB
 
 _NAME = "farmlokal_prepared"
+# MySQL client/server protocol, COM_RESET_CONNECTION: drops what was prepared.
+_RESET_CONNECTION = 0x1F
 _TABLE = "CREATE TABLE things (a INT PRIMARY KEY, b VARCHAR(20), at DATETIME(6))"
 
 
@@ -95,6 +97,19 @@ async def test_a_migration_meanwhile_changes_what_comes(db: Database) -> None:
     await db.execute("ALTER TABLE things MODIFY a VARCHAR(10)", purpose="test")
     rows = await db.fetch_often(sql, ["1"], purpose="test")
     assert [tuple(row) for row in rows] == [("1", "ä%s?")]
+
+
+async def test_a_server_that_lost_one_answers_all_the_same(db: Database) -> None:
+    """As a proxy may bring about, which leads the connection to another server."""
+    sql = "SELECT a FROM things WHERE a = %s"
+    await db.fetch_often(sql, [1], purpose="test")
+    (connection,) = _idle(db)
+    statement = connection.kept_ready[sql]
+    await connection._execute_command(_RESET_CONNECTION, b"")
+    await connection.read_packet()
+    for _ in range(2):
+        assert await db.fetch_often(sql, [1], purpose="test") == ((1,),)
+    assert connection.kept_ready[sql] is not statement
 
 
 async def test_the_server_stops_one_that_takes_too_long(db: Database) -> None:
