@@ -186,6 +186,40 @@ async def test_requests_that_follow_at_once_are_answered_in_their_order(fleet: F
         assert {body for _, _, body in answers[1::2]} == {listed}
 
 
+async def test_what_a_flood_holds_behind_a_request_in_the_lane_is_answered(
+    fleet: Fleet, cache_redis: PrivateRedis
+) -> None:
+    """More than a connection holds: it reads no more for a while, and goes on afterwards."""
+    await known(fleet, LIST)
+    number = 3_000
+    flood = b"".join(
+        f"GET /health/live HTTP/1.1\r\nX-Request-ID: n-{n}\r\n\r\n".encode() for n in range(number)
+    )
+
+    def ask() -> list[str]:
+        with (
+            socket.create_connection((LOOPBACK, fleet.processes[0].port), _PATIENCE_S) as road,
+            road.makefile("rb") as incoming,
+        ):
+            cache_redis.freeze()
+            try:
+                road.sendall(b"GET /health/live HTTP/1.1\r\n\r\n")
+                _read(incoming)
+                road.sendall(f"GET {LIST} HTTP/1.1\r\nX-Request-ID: list\r\n\r\n".encode())
+                # By the time this is answered, the server has read it.
+                httpx.get(f"{fleet.processes[0].url}/health/live", trust_env=False)
+                road.sendall(flood)
+                httpx.get(f"{fleet.processes[0].url}/health/live", trust_env=False)
+            finally:
+                cache_redis.resume()
+            return [_read(incoming)[1] for _ in range(number + 1)]
+
+    async with watched(fleet) as took:
+        answered = await asyncio.to_thread(ask)
+    assert answered == ["list", *(f"n-{n}" for n in range(number))]
+    assert took == {"answered": 1}
+
+
 async def test_what_follows_a_refused_body_is_none_of_the_lanes(fleet: Fleet) -> None:
     """Where a body's trailers may come, a request is none: it would be smuggled in."""
     await known(fleet, LIST)
