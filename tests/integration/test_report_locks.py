@@ -30,7 +30,7 @@ async def _add_products(db: Database, count: int) -> None:
 async def test_a_full_chunk_of_known_products_waits_for_no_other_product(
     import_resources: Resources,
 ) -> None:
-    """In a small catalogue the server would rather read all of it than so many rows by their ids."""
+    """Of a small catalogue the server would rather read all than so many rows by their ids."""
     db = import_resources.db
     if db.dialect.is_sqlite:
         pytest.skip("SQLite has one writer at a time")
