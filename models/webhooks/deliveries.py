@@ -36,6 +36,8 @@ _COLUMNS: Final = (
     "receipt, partner_id, dedup_key, label, type, payload, body_digest, request_id, received_at,"
     " state, attempts, next_attempt_at"
 )
+# Written out they are twice as long, and a server takes 16 MiB in one packet by default.
+_AT_ONCE_BYTES: Final = 4 * 1024 * 1024
 # Two processes that are sent the same things at once may lose to each other more than once.
 _ATTEMPTS: Final = 8
 
@@ -93,7 +95,8 @@ async def store(db: Database, deliveries: Sequence[Delivery]) -> Batch:
     for delivery in deliveries:
         leaders.setdefault(delivery.key, delivery)
 
-    if db.can_commit_at_once:
+    size = sum(len(delivery.payload) for delivery in leaders.values())
+    if db.can_commit_at_once and size <= _AT_ONCE_BYTES:
         # Nearly always all of them are new. Else nothing was done, and it is worth a look first.
         with suppress(DuplicateKey, TransactionConflict):
             new = await _insert_at_once(db, [leaders[key] for key in sorted(leaders)])

@@ -98,6 +98,13 @@ async def test_new_deliveries_make_one_round_trip(
     assert len(batch.new_ids) == 2
 
 
+async def test_the_longest_body_there_may_be_fits_into_a_packet(db: Database) -> None:
+    """Written out in hexadecimal it would not."""
+    longest = delivery("evt", b" " * (8 * 1024 * 1024))
+    assert (await store(db, [longest])).stored[0].is_new
+    await assert_counted(db, 1)
+
+
 @pytest.mark.parametrize("fault", [DuplicateKey, TransactionConflict])
 async def test_a_batch_that_is_not_all_new_is_looked_at(
     db: Database, monkeypatch: pytest.MonkeyPatch, fault: type[Exception]
