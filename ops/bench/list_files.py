@@ -17,7 +17,8 @@ __all__ = ["DERIVE_STATEMENTS", "load_statement", "write_list", "write_rows"]
 
 DERIVE_STATEMENTS: Final = (
     """INSERT INTO entity_watermarks (entity, facet, occurred_at, event_id)
-       SELECT CONCAT('product:', farm_id, ':', sku), 'all', created_at, CONCAT('import:', UUID())
+       SELECT CONCAT('product:', farm_id, ':', sku), 'all', created_at,
+         'import:00000000-0000-7000-8000-000000000000'
        FROM products""",
     """INSERT INTO product_changes (product_id, farm_id, sku, kind, version, created_at, seq)
        SELECT id, farm_id, sku, 'created', 1, created_at, ROW_NUMBER() OVER (ORDER BY id)
