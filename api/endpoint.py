@@ -72,7 +72,13 @@ async def serve(web: Web, route: Route, request: Request, values: dict[str, Any]
 
     async def act(call: Call) -> HTTPResponse:
         if route.limited in _BY_KEY_OR_ADDRESS:
-            await identify(web, call, needed=route.scope is not None)
+            try:
+                await identify(web, call, needed=route.scope is not None)
+            except BaseException:
+                if call.ahead is not None:
+                    # Its key was valid a moment ago; nobody would fill under the lease.
+                    web.resources.cache.abandon(call.ahead)
+                raise
         if route.limited is Limited.BEFORE:
             await _ask_limiter(web, call)
         if route.scope is not None:

@@ -425,6 +425,43 @@ async def test_a_server_that_is_silent_or_new_costs_nobody_an_answer(
     assert {(answer.status_code, answer.content) for answer in again} == {(200, expected)}
 
 
+async def test_a_key_that_is_revoked_meanwhile_does_not_keep_others_from_filling(
+    tmp_path: Path,
+    mariadb: SqlServer,
+    fresh_queue_redis: PrivateRedis,
+    fresh_cache_redis: PrivateRedis,
+) -> None:
+    """Its look took the lease before the key was asked for again."""
+    async with api_fleet(
+        mariadb, tmp_path, queue=fresh_queue_redis, cache=fresh_cache_redis, processes=1,
+        API_KEY_CACHE_S="3", CACHE_TIMEOUT_MS="10000",
+    ) as fleet:  # fmt: skip
+        path = f"/v1/products/{(await fleet.create('eggs'))['id']}"
+        await known(fleet, path)
+        with fresh_cache_redis.client() as client:
+            client.delete(keys.GENERATION_ALL)
+        async with watched(fleet) as took, fleet.stranger() as stranger:
+            fresh_cache_redis.freeze()
+            try:
+                asking = asyncio.create_task(fleet.clients[0].get(path))
+
+                async def is_asked() -> bool:
+                    return await metric(stranger, "http_requests_in_flight") >= 2
+
+                await eventually_async(is_asked, deadline_s=0.8)
+                mariadb.execute(
+                    "UPDATE api_keys SET revoked_at = UTC_TIMESTAMP(6)", database=fleet.database
+                )
+                await asyncio.sleep(3)  # as long as a key is believed
+            finally:
+                fresh_cache_redis.resume()
+            assert (await asking).status_code == 401
+        assert took == {"went_on": 1}
+        async with fleet.stranger() as stranger:
+            answer = await stranger.get(path, headers=ORDINARY)
+        assert answer.headers["cache-status"] == "FarmLokal; fwd=miss; stored"
+
+
 async def test_a_client_that_leaves_does_not_keep_others_from_filling(
     fleet: Fleet, cache_redis: PrivateRedis
 ) -> None:
