@@ -13,7 +13,7 @@ from models.server import Server
 
 __all__ = ["Asking"]
 
-_HARDLY_BEGUN: Final = 0.9
+_STEPS: Final = 10
 
 
 class Asking:
@@ -59,8 +59,10 @@ class Asking:
             return await self.fetch(sql, params, purpose=purpose, conn=conn)
 
     def _left_ms(self) -> int:
-        left_ms = math.ceil((self._ends_at - time.monotonic()) * 1000)
+        left_ms = (self._ends_at - time.monotonic()) * 1000
         if left_ms <= 0:
             raise QueryTooExpensive("The search took too long.")
-        # While there is most of it, all of it: the limit is a part of the statement's words.
-        return self._total_ms if left_ms > self._total_ms * _HARDLY_BEGUN else left_ms
+        # A whole number of steps: the limit is a part of the statement's words, and the server
+        # keeps each wording ready.
+        steps = min(_STEPS, math.ceil(left_ms * _STEPS / self._total_ms))
+        return max(1, self._total_ms * steps // _STEPS)
