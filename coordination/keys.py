@@ -4,7 +4,7 @@
 | --- | --- | --- |
 | ``cache:products:{md5}``, ``cache:products:{uuid}`` | cache | short or longer TTL with jitter |
 | ``cache:gen:all|products|category:{slug}`` | cache | hours, renewed by fills |
-| ``cache:search:{id}`` | cache | the search's life |
+| ``cache:search:2:{id}`` | cache | the search's life |
 | ``ratelimit:‹client›`` | cache | two windows |
 | ``webhook:seen:{partner}:{dedup key}`` | cache | 24 h |
 | ``webhook:refused:{partner}`` | cache | a day after the last refusal |
@@ -48,8 +48,8 @@ def generation_category(slug: str) -> str:
 
 
 def search_snapshot(search_id: str) -> str:
-    """The ranked product ids of one search, 16 bytes each."""
-    return f"cache:search:{search_id}"
+    """The ranking of one search. ``2``: its form, so that releases pass over each other's."""
+    return f"cache:search:2:{search_id}"
 
 
 def rate_limit(client: str) -> str:

@@ -235,7 +235,7 @@ class _Search:
             sql, params = select_rows(
                 self._server.dialect, [UUID(bytes=i) for i in unread], self._where
             )
-            rows = await self._server.fetch_values(sql, params, purpose="search_rows")
+            rows = await self._asking.fetch_values(sql, params, purpose="search_rows")
             self._rows.update((bytes(row[0]), row) for row in rows)
         return {i: self._rows[i] for i in ids if i in self._rows}
 

@@ -8,6 +8,7 @@ full-text search finds them all.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from models.catalog.cursors import Position
@@ -18,7 +19,7 @@ from models.catalog.representation import ProductRow, in_order
 from models.database import Connection
 from models.placeholders import placeholders
 from models.search.asking import Asking
-from models.search.found import Found, Needs, documents
+from models.search.found import Found, IndexGone, Needs, documents
 from models.search.position import has_index
 from models.search.reading import look_up, may_have, require_current
 from models.search.words import has_all, words_of
@@ -39,17 +40,34 @@ async def sorted_rows(
         if has_index(server) and words and is_by_words(server.dialect, query.q or ""):
             needs = Needs.of(words, category_ids, query.farm)
             found = await look_up(asking, needs)
-        if found is None:
-            match = matching(server.dialect, query.q or "")
-            return await _read(asking, query, category_ids, after, match, conn)
-        match = await _matching(asking, found)
-        rows: list[ProductRow] = []
-        while True:
-            few = await _read(asking, query, category_ids, after, match, conn)
-            rows += [row for row in few if has_all(words, f"{row[2]} {row[3]}")]
-            if len(rows) > query.limit or len(few) <= query.limit:
-                return rows[: query.limit + 1]
-            after = position_of(few[-1], query.sort)
+        if found is not None:
+            with suppress(IndexGone):
+                return await _indexed(asking, query, category_ids, after, found, conn)
+        match = matching(server.dialect, query.q or "")
+        return await _read(asking, query, category_ids, after, match, conn)
+
+
+async def _indexed(
+    asking: Asking,
+    query: ListQuery,
+    category_ids: Sequence[int],
+    after: Position | None,
+    found: Found,
+    conn: Connection | None,
+) -> list[ProductRow]:
+    """The same from the index of words. Raises ``IndexGone``."""
+    match = await _matching(asking, found)
+    rows: list[ProductRow] = []
+    while True:
+        few = await _read(asking, query, category_ids, after, match, conn)
+        rows += [row for row in few if has_all(found.needs.words, f"{row[2]} {row[3]}")]
+        if len(rows) > query.limit or len(few) <= query.limit:
+            break
+        after = position_of(few[-1], query.sort)
+    if not match.by_order:
+        # Last: had the index been emptied meanwhile, rows would have been missing.
+        await require_current(asking, found.contents.epoch)
+    return rows[: query.limit + 1]
 
 
 async def _read(
@@ -71,7 +89,6 @@ async def _matching(asking: Asking, found: Found) -> Matching:
         if len(numbers) > _MOST_SORTED:
             text = "CONCAT(p.name, ' ', p.description)"
             return Matching(*may_have(found.needs.words, text), by_order=True)
-    await require_current(asking, found.contents.epoch)
     ids = list(found.unindexed)
     listed = [
         *([f"SELECT product_id AS id FROM search_documents WHERE document IN"

@@ -86,7 +86,9 @@ async def _is_worthwhile(db: Database) -> bool:
 async def _empty(db: Database) -> None:
     """Remove what there is and begin to build. Whoever dies in between is followed by another."""
     async with db.transaction(read_committed=True) as conn:
-        if await take_position(db, conn) is None:
+        position = await take_position(db, conn)
+        # Another worker may have emptied and built it since this one looked.
+        if position is None or position.stage is not Stage.EMPTY:
             return
         await move(db, conn, stage=Stage.EMPTY)
     async with db.transaction(read_committed=True) as conn:

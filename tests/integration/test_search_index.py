@@ -17,7 +17,7 @@ import orjson
 import pytest
 
 from coordination.errors import CursorExpired, QueryTooExpensive
-from models.catalog import search, sorted_search
+from models.catalog import rankings, search, sorted_search
 from models.catalog.listing import fill_list
 from models.catalog.product_writes import NewProduct, create_product, delete_product, patch_product
 from models.catalog.query import ListQuery, Order, Sort
@@ -419,3 +419,73 @@ async def test_a_search_that_passes_its_time_is_refused(
                 await fill_list(hurried, _searched("apple", min_price=10**6, sort=sort))
     finally:
         await hurried.close()
+
+
+@pytest.mark.parametrize("step", ["look_up", "documents", "_matching"])
+async def test_an_index_built_anew_during_a_search_costs_it_nothing(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Whatever it had come to: in another order than relevance, too, the engine answers then."""
+    await insert_products(resources.db, _rows(200))
+    await _index(resources)
+    query = _searched("apple", sort=Sort.PRICE, order=Order.ASC, limit=100)
+    expected = await _found(resources, query)
+    plain = getattr(sorted_search, step)
+
+    async def rebuilt() -> None:
+        await resources.db.execute(RESET, purpose="test")
+        # Gone, so that numbers of the new index are others.
+        await delete_product(resources, UUID(expected[-1]["id"]), None)
+        await index_products(resources.db, _ENOUGH_S)
+
+    async def then_rebuilt(*arguments: Any, **named: Any) -> Any:
+        result = await plain(*arguments, **named)
+        await rebuilt()
+        return result
+
+    async def rebuilt_meanwhile(*arguments: Any, **named: Any) -> AsyncIterator[int]:
+        async for document in plain(*arguments, **named):
+            yield document
+        await rebuilt()
+
+    meanwhile = rebuilt_meanwhile if step == "documents" else then_rebuilt
+    monkeypatch.setattr(sorted_search, step, meanwhile)
+    found = orjson.loads((await fill_list(resources, query)).body)["data"]
+    assert [p["id"] for p in found] == [p["id"] for p in expected[:-1]]
+
+
+async def test_a_worker_that_looked_long_ago_empties_nothing(resources: Resources) -> None:
+    """Another has built the index meanwhile."""
+    await insert_products(resources.db, _rows(50))
+    await _index(resources)
+    await indexing._empty(resources.db)
+    assert await count_unindexed(resources.db, 1) == 0
+
+
+async def test_rows_of_a_further_page_have_what_is_left_of_the_time(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No statement of a search is without the limit."""
+    await insert_products(resources.db, _rows(200))
+    await _index(resources)
+    query = _searched("apple", limit=5)
+    first = orjson.loads((await fill_list(resources, query)).body)
+    left = []
+    plain = Server.fetch
+
+    async def noting(self: Server, *arguments: Any, **named: Any) -> Any:
+        left.append((named["purpose"], named.get("timeout_ms")))
+        return await plain(self, *arguments, **named)
+
+    monkeypatch.setattr(Server, "fetch", noting)
+    await fill_list(resources, replace(query, cursor=first["page"]["next_cursor"]))
+    rows = [timeout_ms for purpose, timeout_ms in left if purpose == "search_rows"]
+    assert rows
+    assert None not in rows
+
+
+async def test_a_ranking_that_an_older_release_kept_has_expired(resources: Resources) -> None:
+    """Its ids alone, which would be read as something else."""
+    await resources.plane.keep("cache:search:older", bytes(16 * 40), 60)
+    with pytest.raises(CursorExpired):
+        await rankings.kept(resources, "older")
