@@ -214,6 +214,9 @@ class _Search:
             found = await look_up(self._asking, self._needs, whole=False)
         if found is None or found.contents.epoch != frontier.epoch:
             raise IndexGone
+        if found.contents.documents < frontier.documents:
+            # A replica's index that is behind the one they were found in; the primary's is not.
+            raise IndexGone
         self._found = found
         return found
 

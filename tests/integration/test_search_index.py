@@ -489,3 +489,17 @@ async def test_a_ranking_that_an_older_release_kept_has_expired(resources: Resou
     await resources.plane.keep("cache:search:older", bytes(16 * 40), 60)
     with pytest.raises(CursorExpired):
         await rankings.kept(resources, "older")
+
+
+async def test_a_further_page_is_not_read_from_an_index_that_is_behind(
+    resources: Resources,
+) -> None:
+    """A replica's, say: its newest products would be missing there. The primary is asked then."""
+    await insert_products(resources.db, _rows(200))
+    await _index(resources)
+    query = _searched("apple", limit=5)
+    first = orjson.loads((await fill_list(resources, query)).body)
+    sql = "UPDATE search_index SET next_document = next_document - 1"
+    await resources.db.execute(sql, purpose="test")
+    with pytest.raises(CursorExpired):
+        await fill_list(resources, replace(query, cursor=first["page"]["next_cursor"]))
