@@ -8,6 +8,7 @@ about together, because to be asked costs the server more than to decide.
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Final, Protocol, cast
 
 from redis.exceptions import NoScriptError
@@ -20,6 +21,7 @@ from coordination.scripts import digest, source
 
 __all__ = ["Admissions", "Applicant"]
 
+_log = logging.getLogger(__name__)
 # The server does nothing else meanwhile.
 _MOST_AT_ONCE: Final = 100
 
@@ -93,14 +95,27 @@ class _Asked:
     def set_result(self, reply: object) -> None:
         """Tell each what was decided."""
         self._plane.answered()
+        try:
+            decisions = self._decisions(reply)
+        except Exception:
+            # No reply of the script's. Nobody may wait for good because of it.
+            _log.exception("The limiter's reply could not be read")
+            self._go_ahead()
+            return
+        for (who, _), decision in zip(self._those, decisions, strict=True):
+            who.decided(*decision)
+
+    def _decisions(self, reply: object) -> list[tuple[Verdict, bytes | None]]:
         admitted, previous, before, now_ms, values = cast(
             "tuple[int, int, int, int, list[bytes | None]]", reply
         )
-        for number, (who, _) in enumerate(self._those):
+        decisions = []
+        for number in range(len(self._those)):
             allowed = number < admitted
             current = before + min(number + 1, admitted)
             verdict = verdict_of(self._request, allowed, previous, current, now_ms)
-            who.decided(verdict, values[number] if allowed else None)
+            decisions.append((verdict, values[number] if allowed else None))
+        return decisions
 
     def set_exception(self, error: Exception) -> None:
         """Tell each what came instead of an answer."""
@@ -109,6 +124,9 @@ class _Asked:
             self.send()
             return
         self._plane.fault("admit", error, self._asked_at)
+        self._go_ahead()
+
+    def _go_ahead(self) -> None:
         for who, _ in self._those:
             UNCHECKED.add()
             who.decided(None, None)

@@ -13,6 +13,7 @@ import pytest
 from coordination import keys
 from coordination.cache_plane import CachePlane
 from coordination.clients import open_cache_client
+from coordination.pipelining import Taker
 from coordination.rate_limit import LimitRequest, RateLimiter, Verdict
 from coordination.rate_limit_ahead import Admissions
 from tests.databases import settings_for
@@ -131,3 +132,25 @@ async def test_without_a_server_all_go_ahead_unchecked_or_ask_in_full(
         assert [who.told for who in await ask(admissions, 3)] == ["undecided"] * 3
     finally:
         fresh_cache_redis.revive()
+
+
+@pytest.mark.parametrize("reply", [1, [2, 0, 0, 1_000, [None]]])
+async def test_a_reply_that_is_none_of_ours_leaves_nobody_waiting(
+    planes: tuple[CachePlane, ...], monkeypatch: pytest.MonkeyPatch, reply: object
+) -> None:
+    """They go ahead, all of them, as when there is no answer."""
+
+    def answer(_: bytes, taker: Taker) -> bool:
+        asyncio.get_running_loop().call_soon(taker.set_result, reply)
+        return True
+
+    monkeypatch.setattr(planes[0], "offer", answer)
+    admissions, asked = Admissions(planes[0], REQUEST), [Asked() for _ in range(2)]
+    for number, who in enumerate(asked):
+        admissions.ask(who, keys.webhook_seen("hill", str(number)))
+
+    async def all_told() -> bool:
+        return all(who.told for who in asked)
+
+    await eventually_async(all_told)
+    assert [who.told for who in asked] == [(None, None)] * 2
