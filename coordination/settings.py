@@ -193,7 +193,7 @@ class Settings(BaseSettings):
     """An upload that sends nothing for this long is given up."""
     import_uploads: Annotated[int, Field(ge=1, le=1_000)] = 8
     """That a web process takes in at once; each may hold a few megabytes."""
-    import_chunk_rows: Annotated[int, Field(ge=1, le=1_000)] = 1_000
+    import_chunk_rows: Annotated[int, Field(ge=1, le=1_000)] = 500
     import_chunk_bytes: Annotated[int, Field(ge=1_024, le=8_388_608)] = 1_048_576
     """A chunk is full when either is reached."""
     import_concurrency: Annotated[int, Field(ge=1, le=64)] = 1

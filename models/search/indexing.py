@@ -37,6 +37,8 @@ _BUILT_AT_ONCE: Final = 8_192
 _FOLLOWED_AT_ONCE: Final = 2_000
 _BUSY_FROM: Final = 200
 _LOOKED_AGAIN_AFTER_S: Final = 0.2
+_RESTS: Final = 2.0
+"""Times as long as a step of following took."""
 _READ_AT_ONCE: Final = 1_000
 _TABLES: Final = ("search_postings", "search_terms", "search_documents")
 _START: Final = bytes(16)
@@ -56,11 +58,16 @@ async def index_products(db: Database, for_s: float) -> int:
             is_busy = False
             await asyncio.sleep(_LOOKED_AGAIN_AFTER_S)
             continue
-        if (await fetch_position(db)).stage is Stage.EMPTY:
+        stage = (await fetch_position(db)).stage
+        if stage is Stage.EMPTY:
             await _empty(db)
+        began_at = time.monotonic()
         done = await retrying(partial(_step, db))
         if done is None:
             break
+        if stage is Stage.READY:
+            # Readers first: beside an import it would keep the second of two cores busy.
+            await asyncio.sleep(_RESTS * (time.monotonic() - began_at))
         total += done
         is_busy = done >= _BUSY_FROM
     return total
