@@ -106,7 +106,8 @@ async def test_of_fifty_one_callers_in_three_processes_one_reaches_the_partner(
         await eventually_async(
             lambda: callers.outcomes().total() == 50, deadline_s=9, describe=callers.last_words
         )
-        assert len(calls.partner.asked) == 1
+        # Whoever is let through has a connection to make; the others were quicker turned away.
+        await eventually_async(lambda: len(calls.partner.asked) == 1)
         gate.set()
         await eventually_async(
             lambda: callers.outcomes() == {"CircuitOpen": 50, "ok": 1},
