@@ -17,9 +17,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from functools import cache
 from typing import TypeVar
 
-from coordination.cache_ahead import Ahead, Glance
-from coordination.cache_entry import Answer, decode, encode
-from coordination.cache_look import Look, LookState, Question, look, served
+from coordination.cache_ahead import Ahead
+from coordination.cache_entry import Answer, Entry, decode, encode
+from coordination.cache_look import Look, LookState, look, served
 from coordination.cache_plane import CachePlane, Unanswered, quick_token
 from coordination.cache_read import NO_GROUND, Fetched, Ground, Lifetime, Outcome, ReadPlan, reads
 from coordination.counting import Count
@@ -56,16 +56,10 @@ class AnswerCache:
         self._follows: dict[str, asyncio.Task[Fetched]] = {}
         self._returns: dict[str, asyncio.Task[bool]] = {}
 
-    def glance(self, glance: Glance, question: Question, client: str) -> bool:
-        """Ask whether the answer at hand, if there is one, may be sent; ``glance`` is told.
-
-        Returns false where nothing was asked, and nobody will be told. ``question``: of its plan.
-        """
-        near = self._near.get(glance.plan.entry)
-        if near is None:
-            return False
-        token = glance.begin(near)
-        return self.plane.offer(question.command(client, token, near[0]), glance)
+    def at_hand(self, entry: str) -> tuple[str, Entry] | None:
+        """An answer that may be sent once the cache has confirmed it, and its token."""
+        near = self._near.get(entry)
+        return near if near is not None and near[1].answer.found else None
 
     def abandon(self, ahead: Ahead) -> None:
         """Nobody will go on with this look: return the lease that it took."""

@@ -9,16 +9,13 @@ from coordination import keys
 from coordination.cache_entry import Entry
 from coordination.cache_plane import CachePlane
 from coordination.cache_read import Fetched, Outcome, ReadPlan
-from coordination.pipelining import words
 from coordination.rate_limit import LimitRequest, Verdict, verdict_of
-from coordination.scripts import digest
-from coordination.settings import Settings
 
-__all__ = ["Look", "LookState", "Question", "Reply", "look", "look_of", "served"]
+__all__ = ["Look", "LookState", "Reply", "look", "look_of", "served"]
 
 
 class LookState(IntEnum):
-    """What is to be done, as ``lua/read.lua`` numbers it."""
+    """What is to be done, as ``lua/read_one.lua`` numbers it."""
 
     LIMITED = 0
     SERVED = 1
@@ -28,7 +25,7 @@ class LookState(IntEnum):
 
 _STATES = tuple(LookState)
 Reply: TypeAlias = tuple[int, int, int, int, int, bytes, bytes, bytes, int, int]
-"""What ``lua/read.lua`` returns."""
+"""The reply of ``lua/read_one.lua``."""
 
 
 class Look(NamedTuple):
@@ -88,7 +85,7 @@ async def look(
 
 
 def look_of(reply: object, limit: LimitRequest | None) -> Look:
-    """What ``lua/read.lua`` says. Writes the limiter's verdict into ``limit.note``."""
+    """What ``lua/read_one.lua`` says. Writes the limiter's verdict into ``limit.note``."""
     allowed, previous, current, now_ms, state, stamp, held, raw, warm, settled_ms = cast(
         Reply, reply
     )
@@ -107,33 +104,3 @@ def served(read: Look, entry: Entry) -> Fetched:
     else:
         outcome = Outcome.HIT if ttl_s >= 0 else Outcome.STALE
     return Fetched(entry.answer, outcome, ttl_s, read.verdict, read.stamp[:25], warm=read.warm)
-
-
-class Question:
-    """The same look at one entry, laid out once for all who ask: bytes for one Redis server.
-
-    Only whom the limiter counts, the token and what is known of the entry are filled in.
-    """
-
-    __slots__ = ("_after_client", "_after_token", "_before_client")
-
-    def __init__(self, settings: Settings, plan: ReadPlan, terms: LimitRequest) -> None:
-        """``terms``: the limit that counts for everybody who asks so."""
-        script_keys = [plan.entry, *plan.generations, *plan.watched]
-        lease_ms = settings.cache_fill_lease_ms
-        asked: list[str | int] = ["EVALSHA", digest("read"), 1 + len(script_keys)]
-        about: list[str | int] = [*script_keys, terms.limit, terms.window_s * 1000, terms.cost, ""]
-        bounds = [2 * lease_ms, lease_ms, settings.cache_warm_lease_ms, len(plan.generations)]
-        number = len(asked) + 1 + len(about) + 1 + len(bounds) + 1
-        self._before_client = b"*%d\r\n%b" % (number, words(*asked))
-        self._after_client = words(*about)
-        self._after_token = words(*bounds)
-
-    def command(self, client: str, token: str, known: str) -> bytes:
-        """As ``look`` asks, counting against ``client``."""
-        key = keys.rate_limit(client).encode()
-        return b"%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n%b$%d\r\n%b\r\n" % (
-            self._before_client, len(key), key,
-            self._after_client, len(token), token.encode(),
-            self._after_token, len(known), known.encode(),
-        )  # fmt: skip

@@ -98,12 +98,12 @@ class CachePlane:
             await self._make_up(name)
         return await self._run(name, script_keys, args)
 
-    def offer(self, command: bytes, taker: Taker) -> bool:
+    def offer(self, command: bytes, taker: Taker, *, at_once: bool = False) -> bool:
         """Have a ``packed`` command sent, for one who has no time for a coroutine.
 
         Does nothing and returns false wherever ``run`` would do more than ask: a voiding is owed,
         the server is being left alone, no connection stands, or it is no single server. ``taker``
-        tells what came of it: ``answered``, or ``fault``.
+        tells what came of it: ``answered``, or ``fault``. ``at_once``: see ``PipeliningClient``.
         """
         if (
             self._quick is None
@@ -111,7 +111,7 @@ class CachePlane:
             or not self._cooldown.ready()
         ):
             return False
-        return self._quick.offer(command, taker)
+        return self._quick.offer(command, taker, at_once=at_once)
 
     def answered(self) -> None:
         """The server answered what ``offer`` asked."""

@@ -3,7 +3,8 @@
 Commands share writes, and replies come in their order, so a command costs a few microseconds of
 this process; redis-py takes a connection and some twenty times that for each (docs/decisions/0018).
 One write is under way at a time: what is asked meanwhile goes together when its replies are there,
-so the busier the process, the fewer the writes. It knows no cluster and no sentinel, and it repeats
+so the busier the process, the fewer the writes; but what is many in one already is not held back.
+It knows no cluster and no sentinel, and it repeats
 nothing: what was under way when the connection broke, or the server fell silent, fails.
 """
 
@@ -11,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import ssl
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 
 import hiredis
@@ -99,12 +102,15 @@ class PipeliningClient:
             connection = await self._connected()
         return await connection.send(arguments)
 
-    def offer(self, command: bytes, taker: Taker) -> bool:
-        """Have a ``packed`` command sent, if a connection stands. Otherwise nothing happens."""
+    def offer(self, command: bytes, taker: Taker, *, at_once: bool = False) -> bool:
+        """Have a ``packed`` command sent, if a connection stands. Otherwise nothing happens.
+
+        ``at_once``: whatever is under way; for commands that are many in one already.
+        """
         connection = self._connection
         if connection is None or connection.is_broken:
             return False
-        connection.ask(command, taker)
+        connection.ask(command, taker, at_once=at_once)
         return True
 
     async def aclose(self) -> None:
@@ -179,6 +185,7 @@ class _Connection(asyncio.Protocol):
         self._timeout_s = timeout_s
         self._reader = hiredis.Reader(protocolError=Disconnected, replyError=_refusal)
         self._transport: asyncio.Transport | None = None
+        self._socket = -1
         self._outgoing: list[bytes] = []
         self.pending: deque[tuple[Taker, float]] = deque()
         self._timer: asyncio.Handle | None = None
@@ -191,21 +198,23 @@ class _Connection(asyncio.Protocol):
         self.ask(packed(*arguments), future)
         return future
 
-    def ask(self, command: bytes, taker: Taker) -> None:
-        """Write at the end of this turn of the loop, or when what is under way is answered."""
+    def ask(self, command: bytes, taker: Taker, *, at_once: bool = False) -> None:
+        """Write now, or at the end of this turn of the loop, or when all else is answered."""
         if self.is_broken:
             taker.set_exception(Disconnected("the connection broke"))
             return
         if len(self.pending) >= _MOST_UNDER_WAY:
             taker.set_exception(Disconnected("too many commands are under way"))
             return
-        if not self.pending:
+        if not self.pending and not at_once:
             self._loop.call_soon(self._write)
         self._outgoing.append(command)
         due_at = self._loop.time() + self._timeout_s
         self.pending.append((taker, due_at))
         if self._timer is None:
             self._watch(due_at)
+        if at_once:
+            self._write()
 
     def abort(self, reason: RedisError) -> None:
         """Break the connection; everything under way fails for ``reason``."""
@@ -221,6 +230,9 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop calls this first."""
         self._transport = transport  # type: ignore[assignment]  # a stream's, by how it was made
+        bare = transport.get_extra_info("socket")
+        if bare is not None and transport.get_extra_info("sslcontext") is None:
+            self._socket = bare.fileno()
 
     def data_received(self, data: bytes) -> None:
         """Hand each complete reply to the oldest command."""
@@ -259,8 +271,16 @@ class _Connection(asyncio.Protocol):
         self.abort(Disconnected("the connection broke"))
 
     def _write(self) -> None:
-        if self._outgoing and self._transport is not None and not self.is_broken:
-            self._transport.write(b"".join(self._outgoing))
+        transport = self._transport
+        if self._outgoing and transport is not None and not self.is_broken:
+            data = b"".join(self._outgoing)
+            sent = 0
+            if self._socket >= 0 and not transport.get_write_buffer_size():
+                # uvloop keeps what it is given until the turn ends, with the server idle meanwhile.
+                with suppress(OSError):  # full, or broken: the transport sees to either
+                    sent = os.write(self._socket, data)
+            if sent < len(data):
+                transport.write(data[sent:])
         self._outgoing.clear()
 
     def _watch(self, until: float) -> None:

@@ -27,8 +27,8 @@ from api.request_ids import accepted_id
 from coordination.cache import AnswerCache, Outcome, ReadPlan
 from coordination.cache_ahead import Ahead, Glance
 from coordination.cache_entry import Answer
-from coordination.cache_look import Question
 from coordination.counting import Count
+from coordination.glances import Glances, Question
 from coordination.metrics import HTTP_LANE
 from coordination.rate_limit import Verdict
 from coordination.settings import Settings
@@ -90,14 +90,14 @@ class HitLane:
         self.terms = address_limit(settings, "")
         self._clients = clients
         self._keys = keys
+        self._glances = Glances(cache, self.terms)
         self._targets: OrderedDict[str, _Target] = OrderedDict()
 
     def remember(self, target: str, path: str, template: str, plan: ReadPlan) -> None:
         """Know this target from now on: ``plan`` reads the answer to every GET of it."""
         if len(target) > _LONGEST_TARGET or target in self._targets:
             return
-        question = Question(self.settings, plan, self.terms)
-        self._targets[target] = _Target(plan, question, path, template)
+        self._targets[target] = _Target(plan, Question(plan), path, template)
         if len(self._targets) > _MOST_TARGETS:
             self._targets.popitem(last=False)
 
@@ -126,7 +126,7 @@ class HitLane:
         passage = _Passage(
             self, target, client, passenger, request_id, given("if-none-match"), address, extra
         )
-        if not self.cache.glance(passage, target.question, client):
+        if not self._glances.ask(passage, target.question):
             return False
         self._targets.move_to_end(name)
         self.readiness.in_flight += 1
@@ -153,7 +153,7 @@ class _Passage(Glance):
         extra: dict[str, object],
     ) -> None:
         self._started = time.perf_counter()
-        super().__init__(lane.cache, target.plan, lane.terms, client)
+        super().__init__(target.plan, lane.terms, client)
         self._lane = lane
         self._target = target
         self._passenger = passenger
