@@ -4,19 +4,17 @@ Commands share writes, and replies come in their order, so a command costs a few
 this process; redis-py takes a connection and some twenty times that for each (docs/decisions/0018).
 One write is under way at a time: what is asked meanwhile goes together when its replies are there,
 so the busier the process, the fewer the writes; but what is many in one already is not held back.
-It knows no cluster and no sentinel, and it repeats
-nothing: what was under way when the connection broke, or the server fell silent, fails.
+It knows no cluster and no sentinel, and it repeats nothing: what was under way when the connection
+broke, or the server fell silent, fails.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import ssl
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final, Protocol, cast
 
 import hiredis
@@ -185,7 +183,6 @@ class _Connection(asyncio.Protocol):
         self._timeout_s = timeout_s
         self._reader = hiredis.Reader(protocolError=Disconnected, replyError=_refusal)
         self._transport: asyncio.Transport | None = None
-        self._socket = -1
         self._outgoing: list[bytes] = []
         self.pending: deque[tuple[Taker, float]] = deque()
         self._timer: asyncio.Handle | None = None
@@ -230,9 +227,6 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The loop calls this first."""
         self._transport = transport  # type: ignore[assignment]  # a stream's, by how it was made
-        bare = transport.get_extra_info("socket")
-        if bare is not None and transport.get_extra_info("sslcontext") is None:
-            self._socket = bare.fileno()
 
     def data_received(self, data: bytes) -> None:
         """Hand each complete reply to the oldest command."""
@@ -271,16 +265,8 @@ class _Connection(asyncio.Protocol):
         self.abort(Disconnected("the connection broke"))
 
     def _write(self) -> None:
-        transport = self._transport
-        if self._outgoing and transport is not None and not self.is_broken:
-            data = b"".join(self._outgoing)
-            sent = 0
-            if self._socket >= 0 and not transport.get_write_buffer_size():
-                # uvloop keeps what it is given until the turn ends, with the server idle meanwhile.
-                with suppress(OSError):  # full, or broken: the transport sees to either
-                    sent = os.write(self._socket, data)
-            if sent < len(data):
-                transport.write(data[sent:])
+        if self._outgoing and self._transport is not None and not self.is_broken:
+            self._transport.write(b"".join(self._outgoing))
         self._outgoing.clear()
 
     def _watch(self, until: float) -> None:

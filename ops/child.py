@@ -24,6 +24,7 @@ __all__ = ["Child", "Program"]
 _PARENT_DEATH: Final = Path(__file__).with_name("parent_death.py")
 # They name who watches the supervisor, who would take a child's messages for ours.
 _NOT_INHERITED: Final = frozenset({SOCKET, WATCHDOG_USEC, WATCHDOG_PID})
+_DROPPED_AT_ONCE: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,15 @@ class Program:
 class Child:
     """A running program. ``on_line`` gets each line of its output, on a thread of this child's.
 
+    Without it, output is dropped as fast as it comes.
+
     ``watched_by``: environment variables that tell it whom to tell how it fares.
     """
 
     def __init__(
         self,
         program: Program,
-        on_line: Callable[[bytes], None],
+        on_line: Callable[[bytes], None] | None,
         watched_by: Mapping[str, str] | None = None,
     ) -> None:
         self.program = program
@@ -105,8 +108,13 @@ class Child:
         flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self._process.pid, flags) is not None
 
-    def _read(self, on_line: Callable[[bytes], None]) -> None:
-        if self._process.stdout is not None:
-            with self._process.stdout as output:
-                for line in output:
-                    on_line(line)
+    def _read(self, on_line: Callable[[bytes], None] | None) -> None:
+        if self._process.stdout is None:
+            return
+        with self._process.stdout as output:
+            if on_line is None:
+                while os.read(output.fileno(), _DROPPED_AT_ONCE):
+                    pass
+                return
+            for line in output:
+                on_line(line)

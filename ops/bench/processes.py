@@ -31,7 +31,7 @@ class Processes:
         self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None
     ) -> Child:
         """Start a program, and do not wait for it."""
-        child = Child(Program(name, command, environment or {}), lambda _line: None)
+        child = Child(Program(name, command, environment or {}), None)
         self._children.append(child)
         return child
 
