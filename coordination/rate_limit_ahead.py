@@ -1,20 +1,21 @@
 """The limiter's decisions with a look at a key, for the path that is too short for a coroutine.
 
 As ``RateLimiter.check_and_read``: one round trip, each counted once and by itself, and open when
-Redis is away. All who come in one turn of the loop and are counted against one limit are asked
-about together, because to be asked costs the server more than to decide.
+Redis is away. Those who come at one moment and are counted against one limit are asked about
+together (``coordination.gathering``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final, Protocol, cast
+from typing import Final, Protocol, TypeAlias, cast
 
 from redis.exceptions import NoScriptError
 
 from coordination import keys
 from coordination.cache_plane import CachePlane
+from coordination.gathering import Gathering
 from coordination.pipelining import packed
 from coordination.rate_limit import UNCHECKED, LimitRequest, Verdict, verdict_of
 from coordination.scripts import digest, source
@@ -22,8 +23,8 @@ from coordination.scripts import digest, source
 __all__ = ["Admissions", "Applicant"]
 
 _log = logging.getLogger(__name__)
-# The server does nothing else meanwhile.
-_MOST_AT_ONCE: Final = 100
+# The server does nothing else meanwhile, and what a question saves grows little beyond it.
+_MOST_AT_ONCE: Final = 16
 
 
 class Applicant(Protocol):
@@ -36,38 +37,42 @@ class Applicant(Protocol):
         """Nothing has been counted: it takes more than asking, and so ``RateLimiter``."""
 
 
+_One: TypeAlias = tuple[Applicant, str]
+
+
 class Admissions:
     """Those that are counted against one limit, each at a cost of one. Belongs to one loop."""
 
-    __slots__ = ("_plane", "_request", "_waiting")
+    __slots__ = ("_gathering", "_plane", "_request")
 
     def __init__(self, plane: CachePlane, request: LimitRequest) -> None:
         self._plane = plane
         self._request = request
-        self._waiting: list[tuple[Applicant, str]] = []
+        self._gathering: Gathering[_One] = Gathering(self._ask, _MOST_AT_ONCE)
 
     def ask(self, who: Applicant, key: str) -> None:
         """Count one, and read ``key`` if it is admitted."""
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._send)
-        self._waiting.append((who, key))
+        self._gathering.add((who, key))
 
-    def _send(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for start in range(0, len(waiting), _MOST_AT_ONCE):
-            _Asked(self._plane, self._request, waiting[start : start + _MOST_AT_ONCE]).send()
+    def _ask(self, those: list[_One]) -> None:
+        _Asked(self._plane, self._request, self._gathering, those).send()
 
 
 class _Asked:
     """Some that are asked about together. A ``Taker`` of the reply."""
 
-    __slots__ = ("_asked_at", "_in_full", "_plane", "_request", "_those")
+    __slots__ = ("_asked_at", "_gathering", "_in_full", "_plane", "_request", "_those")
 
     def __init__(
-        self, plane: CachePlane, request: LimitRequest, those: list[tuple[Applicant, str]]
+        self,
+        plane: CachePlane,
+        request: LimitRequest,
+        gathering: Gathering[_One],
+        those: list[_One],
     ) -> None:
         self._plane = plane
         self._request = request
+        self._gathering = gathering
         self._those = those
         self._in_full = False
 
@@ -84,9 +89,15 @@ class _Asked:
             request.window_s * 1000,
         )
         self._asked_at = self._plane.now()
-        if not self._plane.offer(command, self):
-            for who, _ in self._those:
-                who.undecided()
+        if self._plane.offer(command, self, at_once=True):
+            self._gathering.begun()
+        else:
+            # Not here: the last of them may only just be asking.
+            asyncio.get_running_loop().call_soon(self._leave)
+
+    def _leave(self) -> None:
+        for who, _ in self._those:
+            who.undecided()
 
     def done(self) -> bool:
         """Told in any case: that one has left makes no difference."""
@@ -95,6 +106,7 @@ class _Asked:
     def set_result(self, reply: object) -> None:
         """Tell each what was decided."""
         self._plane.answered()
+        self._gathering.over()  # first, so that the server is at work meanwhile
         try:
             decisions = self._decisions(reply)
         except Exception:
@@ -119,6 +131,7 @@ class _Asked:
 
     def set_exception(self, error: Exception) -> None:
         """Tell each what came instead of an answer."""
+        self._gathering.over()
         if isinstance(error, NoScriptError) and not self._in_full:
             self._in_full = True
             self.send()

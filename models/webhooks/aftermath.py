@@ -24,7 +24,7 @@ __all__ = ["Aftermath"]
 _log = logging.getLogger(__name__)
 # A message costs as much as storing several deliveries. What comes so soon after the last one is
 # put together; what came alone is hinted at once.
-_HINT_WITHIN_S: Final = 0.02
+_HINT_WITHIN_S: Final = 0.05
 _MARK_WITHIN_S: Final = 0.5
 # Each waits for Redis no longer than the cache's patience; more at once would only queue there.
 _MOST_MARKINGS: Final = 8

@@ -140,7 +140,8 @@ async def test_a_reply_that_is_none_of_ours_leaves_nobody_waiting(
 ) -> None:
     """They go ahead, all of them, as when there is no answer."""
 
-    def answer(_: bytes, taker: Taker) -> bool:
+    def answer(_: bytes, taker: Taker, *, at_once: bool) -> bool:
+        assert at_once
         asyncio.get_running_loop().call_soon(taker.set_result, reply)
         return True
 
