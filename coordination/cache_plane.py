@@ -98,20 +98,30 @@ class CachePlane:
             await self._make_up(name)
         return await self._run(name, script_keys, args)
 
+    def takes_offers(self) -> bool:
+        """False wherever ``run`` would do more than ask.
+
+        A voiding is owed, the server is being left alone, no connection stands or can carry more,
+        or it is no single server.
+        """
+        return (
+            self._quick is not None
+            and not self._void_owed
+            and self._cooldown.ready()
+            and self._quick.takes_offers
+        )
+
     def offer(self, command: bytes, taker: Taker, *, at_once: bool = False) -> bool:
         """Have a ``packed`` command sent, for one who has no time for a coroutine.
 
-        Does nothing and returns false wherever ``run`` would do more than ask: a voiding is owed,
-        the server is being left alone, no connection stands, or it is no single server. ``taker``
-        tells what came of it: ``answered``, or ``fault``. ``at_once``: see ``PipeliningClient``.
+        Does nothing and returns false where no offers are taken. ``taker`` tells what came of it:
+        ``answered``, or ``fault``. ``at_once``: see ``PipeliningClient``.
         """
-        if (
-            self._quick is None
-            or self._made_up < self._missed + self._replaced()
-            or not self._cooldown.ready()
-        ):
-            return False
-        return self._quick.offer(command, taker, at_once=at_once)
+        return (
+            self._quick is not None
+            and self.takes_offers()
+            and self._quick.offer(command, taker, at_once=at_once)
+        )
 
     def answered(self) -> None:
         """The server answered what ``offer`` asked."""

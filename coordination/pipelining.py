@@ -88,6 +88,16 @@ class PipeliningClient:
         """Commands that wait for their answer."""
         return 0 if self._connection is None else len(self._connection.pending)
 
+    @property
+    def takes_offers(self) -> bool:
+        """Whether a connection stands that can carry another command."""
+        connection = self._connection
+        return (
+            connection is not None
+            and not connection.is_broken
+            and len(connection.pending) < _MOST_UNDER_WAY
+        )
+
     async def execute(self, *arguments: Argument) -> object:
         """The reply: integers, bytes, ``None`` and lists of these.
 
@@ -101,12 +111,13 @@ class PipeliningClient:
         return await connection.send(arguments)
 
     def offer(self, command: bytes, taker: Taker, *, at_once: bool = False) -> bool:
-        """Have a ``packed`` command sent, if a connection stands. Otherwise nothing happens.
+        """Have a ``packed`` command sent, if one can be. Otherwise nothing happens.
 
-        ``at_once``: whatever is under way; for commands that are many in one already.
+        ``taker`` is told later, never before this returns. ``at_once``: whatever is under way; for
+        commands that are many in one already.
         """
         connection = self._connection
-        if connection is None or connection.is_broken:
+        if connection is None or not self.takes_offers:
             return False
         connection.ask(command, taker, at_once=at_once)
         return True
@@ -216,6 +227,7 @@ class _Connection(asyncio.Protocol):
     def abort(self, reason: RedisError) -> None:
         """Break the connection; everything under way fails for ``reason``."""
         self.is_broken = True
+        self._socket = -1  # its number may soon be another's
         if self._timer is not None:
             self._timer.cancel()
         if self._transport is not None:

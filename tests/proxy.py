@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from tests.ports import LOOPBACK
 
@@ -19,8 +21,12 @@ __all__ = ["Road", "road_to"]
 class Road:
     """Where to connect, and what happens to what is sent. Starts open."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, certificate: Path | None = None) -> None:
         self._target = target
+        self._tls = None
+        if certificate is not None:
+            self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._tls.load_cert_chain(certificate)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -38,7 +44,7 @@ class Road:
 
     async def open(self) -> None:
         """Accept connections, on the same port as before."""
-        self._server = await asyncio.start_server(self._accept, LOOPBACK, self.port)
+        self._server = await asyncio.start_server(self._accept, LOOPBACK, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def cut(self) -> None:
@@ -92,9 +98,9 @@ class Road:
 
 
 @asynccontextmanager
-async def road_to(port: int) -> AsyncIterator[Road]:
-    """An open road to a loopback port."""
-    road = Road(port)
+async def road_to(port: int, certificate: Path | None = None) -> AsyncIterator[Road]:
+    """An open road to a loopback port. ``certificate``: with its key; then the road takes TLS."""
+    road = Road(port, certificate)
     await road.open()
     try:
         yield road

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import uvloop
 from redis import exceptions
 
 from coordination.pipelining import PipeliningClient, packed
+from tests.certificates import self_signed
 from tests.polling import eventually_async
+from tests.ports import LOOPBACK
 from tests.proxy import Road, road_to
 from tests.servers import PrivateRedis
 
@@ -121,6 +125,52 @@ async def test_a_killed_server_fails_what_was_under_way_and_is_found_again(
     await _eventually_answers(client)
 
 
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("is_by_path", [False, True], ids=["by port", "by path"])
+def test_what_a_stalled_server_does_not_take_is_kept_in_its_order(
+    redis_program: Path, new_loop: Callable[[], asyncio.AbstractEventLoop], is_by_path: bool
+) -> None:
+    """Past what the socket holds, and while that drains: nothing overtakes what was kept."""
+    with (
+        tempfile.TemporaryDirectory() as short,
+        PrivateRedis(redis_program, more={"unixsocket": f"{short}/s"}) as server,
+        asyncio.Runner(loop_factory=new_loop) as runner,
+    ):
+        runner.run(_stalled(server, f"unix://{short}/s" if is_by_path else server.url))
+
+
+async def _stalled(server: PrivateRedis, url: str) -> None:
+    client = PipeliningClient(url, timeout_s=20, name="tests")
+    await _echo(client, 0)
+    answers: list[asyncio.Future[object]] = []
+    expected: list[bytes] = []
+
+    def ask(number: int) -> None:
+        for _ in range(number):
+            text = b"%d" % len(expected) + b"x" * 20_000
+            expected.append(text)
+            answers.append(asyncio.get_running_loop().create_future())
+            at_once = len(expected) % 3 > 0
+            assert client.offer(packed("ECHO", text), answers[-1], at_once=at_once)
+
+    ask(10)
+    server.freeze()
+    for _ in range(20):
+        ask(30)
+        await asyncio.sleep(0)
+    assert client._connection is not None
+    transport = client._connection._transport
+    assert transport is not None
+    assert transport.get_write_buffer_size() > 0, "nothing was left to be kept"
+    server.resume()
+    while transport.get_write_buffer_size():
+        ask(1)
+        await asyncio.sleep(0)
+    ask(10)
+    assert await asyncio.gather(*answers) == expected
+    await client.aclose()
+
+
 async def test_answers_that_come_too_late_reach_nobody(road: Road) -> None:
     """The connection goes with the one it kept waiting, so no later command gets its answer."""
     client = _client(road.url)
@@ -154,6 +204,28 @@ async def test_a_password_and_a_database_are_presented(redis_program: Path) -> N
             assert looking.info("keyspace").keys() == {"db3"}
         await right.aclose()
         await wrong.aclose()
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_all_that_is_sent_over_tls_is_encrypted(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path, fresh_redis: PrivateRedis
+) -> None:
+    """What went to the socket past the encryption would end the connection."""
+    certificate = self_signed(tmp_path)
+
+    async def ask() -> None:
+        async with road_to(fresh_redis.port, certificate=certificate) as road:
+            client = _client(f"rediss://{LOOPBACK}:{road.port}/0?ssl_ca_certs={certificate}")
+            await _echo(client, 0)
+            for number in range(100):
+                answer = asyncio.get_running_loop().create_future()
+                text = b"%d" % number
+                assert client.offer(packed("ECHO", text), answer, at_once=True)
+                assert await answer == text
+            await client.aclose()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(ask())
 
 
 async def test_a_closed_client_says_so(client: PipeliningClient) -> None:
