@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final, ParamSpec, TypeGuard, get_args
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import InvalidResponse, NoScriptError, RedisError
 
 from coordination import keys
 from coordination.cache import AnswerCache
 from coordination.cache_ahead import Glance
+from coordination.cache_look import Reply
 from coordination.cache_plane import Unanswered
 from coordination.cache_read import ReadPlan
 from coordination.pipelining import words
@@ -33,6 +35,8 @@ ENOUGH: Final = 8
 # Of a question, beside its keys: the command, the script and their number, and the terms.
 _WORDS: Final = 9
 _WORDS_OF_EACH: Final = 4
+_REPLY_LENGTH: Final = len(get_args(Reply))
+_P = ParamSpec("_P")
 
 
 class Question:
@@ -75,14 +79,14 @@ class Glances:
     def ask(self, glance: Glance, question: Question) -> bool:
         """Ask whether the answer at hand may be sent; ``glance`` is told.
 
-        Returns false where none is at hand: then nothing is asked, and nobody will be told.
-        ``question``: of its plan.
+        Returns false where none is at hand, or nobody can be asked: then nothing is asked, and
+        nobody will be told. Otherwise it is told later, never before this returns. ``question``: of
+        its plan.
         """
-        near = self._cache.at_hand(glance.plan.entry)
-        if near is None:
+        near, waiting = self._cache.at_hand(glance.plan.entry), self._waiting
+        if near is None or not (waiting or self._cache.plane.takes_offers()):
             return False
         glance.begin(near)
-        waiting = self._waiting
         waiting.append((glance, question))
         if len(waiting) >= ENOUGH:
             self._send()
@@ -101,10 +105,9 @@ class Glances:
         ``in_full``: with the script's text, for a server that does not know it.
         """
         command = self.command(asked.those, in_full=in_full)
-        if not self._cache.plane.offer(command, asked, at_once=True):
-            return False
-        self._under_way += 1
-        return True
+        is_taken = self._cache.plane.offer(command, asked, at_once=True)
+        self._under_way += is_taken
+        return is_taken
 
     def over(self) -> None:
         """A question is under way no more: the next may go."""
@@ -160,21 +163,23 @@ class _Asked:
 
     def set_result(self, reply: object) -> None:
         """Tell each whether it is a hit."""
+        if not _is_readable(reply, len(self.those)):
+            _log.error("The cache's reply could not be read")
+            self.set_exception(InvalidResponse("not what the script returns"))
+            return
         self._cache.plane.answered()
         # First, so that the server is at work meanwhile.
         self._glances.over()
-        if not isinstance(reply, list) or len(reply) != 1 + 2 * len(self.those):
-            _log.error("The cache's reply could not be read")
-            self._decline()
-            return
         now_ms = reply[0]
         for (glance, _), previous, current in zip(
             self.those, reply[1::2], reply[2::2], strict=True
         ):
             if previous >= 0:
-                glance.confirmed(previous, current, now_ms)
+                _tell(glance.confirmed, previous, current, now_ms)
+            elif isinstance(current, RedisError):
+                _tell(glance.failed, self._cache.plane.fault("read", current, self._asked_at))
             else:
-                glance.found(current)
+                _tell(glance.found, current)
 
     def set_exception(self, error: Exception) -> None:
         """Tell what came instead of an answer."""
@@ -188,9 +193,37 @@ class _Asked:
         for glance, _ in self.those:
             if isinstance(fault, Unanswered):
                 self._cache.give_back(glance.plan, glance.token)
-            glance.failed(fault)
+            _tell(glance.failed, fault)
 
     def _decline(self) -> None:
         """Leave all of them to their ordinary way."""
         for glance, _ in self.those:
-            glance.go_on(None)
+            _tell(glance.go_on, None)
+
+
+def _tell(tell: Callable[_P, None], *what: _P.args, **more: _P.kwargs) -> None:
+    try:
+        tell(*what, **more)
+    except Exception:
+        # It promised to raise nothing; one that breaks must not cost the others what is theirs.
+        _log.exception("A glance could not be told")
+
+
+def _is_readable(reply: object, number: int) -> TypeGuard[list[Any]]:
+    """Whether it says something about each of so many."""
+    if not isinstance(reply, list) or len(reply) != 1 + 2 * number:
+        return False
+    if set(map(type, reply)) == {int} and min(reply) >= 0:
+        return True  # hits, all of them
+    return isinstance(reply[0], int) and all(
+        isinstance(previous, int)
+        and (isinstance(current, int) if previous >= 0 else _is_account(current))
+        for previous, current in zip(reply[1::2], reply[2::2], strict=True)
+    )
+
+
+def _is_account(found: object) -> bool:
+    """What stands for one that is no hit: ``read.lua``'s reply, or why there is none."""
+    return isinstance(found, RedisError) or (
+        isinstance(found, list) and len(found) == _REPLY_LENGTH
+    )
