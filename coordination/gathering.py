@@ -27,6 +27,11 @@ class Gathering(Generic[T]):
         self._waiting: list[T] = []
         self._under_way = 0
 
+    @property
+    def waits(self) -> bool:
+        """Whether somebody does."""
+        return bool(self._waiting)
+
     def add(self, one: T) -> None:
         """Have it go soon: with the next, at the end of this turn, or with a reply."""
         self._waiting.append(one)

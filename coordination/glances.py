@@ -1,9 +1,7 @@
 """Glances of all who come at one moment, asked about together.
 
 To be asked costs the server more than to look, so a question is about several reads, each counted
-and looked at by itself. Who comes while a question is under way waits for its reply, but no longer
-than until there are enough for another: then the server works while this process still reads what
-clients have sent, and neither waits for the other.
+and looked at by itself (``coordination.gathering`` says which go together).
 """
 
 from __future__ import annotations
@@ -11,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final, ParamSpec, TypeGuard, get_args
+from typing import Any, Final, ParamSpec, TypeAlias, TypeGuard, get_args
 
 from redis.exceptions import InvalidResponse, NoScriptError, RedisError
 
@@ -21,6 +19,7 @@ from coordination.cache_ahead import Glance
 from coordination.cache_look import Reply
 from coordination.cache_plane import Unanswered
 from coordination.cache_read import ReadPlan
+from coordination.gathering import Gathering
 from coordination.pipelining import words
 from coordination.rate_limit import LimitRequest
 from coordination.scripts import digest, source
@@ -54,17 +53,19 @@ class Question:
         self.shape = words(len(plan.generations), self.number)
 
 
+_One: TypeAlias = tuple[Glance, Question]
+
+
 class Glances:
     """One process's, of those that are counted by the same terms. Belongs to one loop."""
 
-    __slots__ = ("_by_digest", "_cache", "_in_full", "_terms", "_under_way", "_waiting")
+    __slots__ = ("_by_digest", "_cache", "_gathering", "_in_full", "_terms")
 
     def __init__(self, cache: AnswerCache, terms: LimitRequest) -> None:
         settings = cache.plane.settings
         lease_ms = settings.cache_fill_lease_ms
         self._cache = cache
-        self._waiting: list[tuple[Glance, Question]] = []
-        self._under_way = 0
+        self._gathering: Gathering[_One] = Gathering(self._ask, ENOUGH)
         self._by_digest = words("EVALSHA", digest(_SCRIPT))
         self._in_full = words("EVAL", source(_SCRIPT))
         self._terms = words(
@@ -83,21 +84,15 @@ class Glances:
         nobody will be told. Otherwise it is told later, never before this returns. ``question``: of
         its plan.
         """
-        near, waiting = self._cache.at_hand(glance.plan.entry), self._waiting
-        if near is None or not (waiting or self._cache.plane.takes_offers()):
+        near, gathering = self._cache.at_hand(glance.plan.entry), self._gathering
+        if near is None or not (gathering.waits or self._cache.plane.takes_offers()):
             return False
         glance.begin(near)
-        waiting.append((glance, question))
-        if len(waiting) >= ENOUGH:
-            self._send()
-        elif not self._under_way and len(waiting) == 1:
-            asyncio.get_running_loop().call_soon(self._send)
+        gathering.add((glance, question))
         return True
 
-    def _send(self) -> None:
-        those, self._waiting = self._waiting, []
-        if those:
-            _Asked(self, self._cache, those).send()
+    def _ask(self, those: list[_One]) -> None:
+        _Asked(self, self._cache, those).send()
 
     def offer(self, asked: _Asked, *, in_full: bool) -> bool:
         """Have them asked about, at once. False, and nothing is done, where nobody can be asked.
@@ -105,17 +100,16 @@ class Glances:
         ``in_full``: with the script's text, for a server that does not know it.
         """
         command = self.command(asked.those, in_full=in_full)
-        is_taken = self._cache.plane.offer(command, asked, at_once=True)
-        self._under_way += is_taken
-        return is_taken
+        if not self._cache.plane.offer(command, asked, at_once=True):
+            return False
+        self._gathering.begun()
+        return True
 
     def over(self) -> None:
         """A question is under way no more: the next may go."""
-        self._under_way -= 1
-        if not self._under_way:
-            self._send()
+        self._gathering.over()
 
-    def command(self, those: list[tuple[Glance, Question]], *, in_full: bool = False) -> bytes:
+    def command(self, those: list[_One], *, in_full: bool = False) -> bytes:
         """The bytes of one question; all of them have begun."""
         number, script_keys, arguments = 0, [], []
         for glance, question in those:
@@ -142,9 +136,7 @@ class _Asked:
 
     __slots__ = ("_asked_at", "_cache", "_glances", "_in_full", "those")
 
-    def __init__(
-        self, glances: Glances, cache: AnswerCache, those: list[tuple[Glance, Question]]
-    ) -> None:
+    def __init__(self, glances: Glances, cache: AnswerCache, those: list[_One]) -> None:
         self._glances = glances
         self._cache = cache
         self.those = those

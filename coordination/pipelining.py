@@ -227,7 +227,6 @@ class _Connection(asyncio.Protocol):
     def abort(self, reason: RedisError) -> None:
         """Break the connection; everything under way fails for ``reason``."""
         self.is_broken = True
-        self._socket = -1  # its number may soon be another's
         if self._timer is not None:
             self._timer.cancel()
         if self._transport is not None:
