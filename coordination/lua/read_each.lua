@@ -21,23 +21,32 @@ local terms = {
 }
 local now_ms = clock_ms('')
 local replies, seen = { now_ms }, {}
-local first, filled = 1, 1
-for i = 7, #ARGV, 4 do
-  local number = tonumber(ARGV[i + 3])
-  local ran, allowed, previous, current, _, state, stamp, token, entry, warm, settled_ms = pcall(
-    read_one, first, first + number - 1, terms, tonumber(ARGV[i + 2]), ARGV[i], ARGV[i + 1],
-    now_ms, seen)
-  if not ran then
-    replies[filled + 1] = -1
-    -- A table since Redis 7, and text before.
-    replies[filled + 2] = { err = type(allowed) == 'table' and allowed.err or tostring(allowed) }
-  elseif state == 1 and entry == '' and warm == 0 then
-    replies[filled + 1], replies[filled + 2] = previous, current
-  else
-    replies[filled + 1] = -1
-    replies[filled + 2] =
-      { allowed, previous, current, now_ms, state, stamp, token, entry, warm, settled_ms }
+local at, first = 7, 1
+
+local function read_on()
+  while at < #ARGV do
+    local last = first + tonumber(ARGV[at + 3]) - 1
+    local allowed, previous, current, _, state, stamp, token, entry, warm, settled_ms = read_one(
+      first, last, terms, tonumber(ARGV[at + 2]), ARGV[at], ARGV[at + 1], now_ms, seen)
+    local place = (at - 3) / 2
+    if state == 1 and entry == '' and warm == 0 then
+      replies[place], replies[place + 1] = previous, current
+    else
+      replies[place] = -1
+      replies[place + 1] =
+        { allowed, previous, current, now_ms, state, stamp, token, entry, warm, settled_ms }
+    end
+    at, first = at + 4, last + 1
   end
-  first, filled = first + number, filled + 2
+end
+
+while at < #ARGV do
+  local ran, fault = pcall(read_on)
+  if not ran then
+    replies[(at - 3) / 2] = -1
+    -- A table since Redis 7, and text before.
+    replies[(at - 1) / 2] = { err = type(fault) == 'table' and fault.err or tostring(fault) }
+    at, first = at + 4, first + tonumber(ARGV[at + 3])
+  end
 end
 return replies

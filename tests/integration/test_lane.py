@@ -346,8 +346,8 @@ async def test_a_read_that_goes_on_fills_under_its_own_look_and_counts_once(
     def counted() -> tuple[int, int]:
         """Which window it is, and how many it has counted."""
         with cache_redis.client() as looking:
-            window, count = map(int, looking.hmget(name, "w", "c"))
-            return window, count
+            window, count = looking.hmget(name, "w", "c")
+            return int(window or 0), int(count or 0)
 
     async with watched(fleet) as took:
         await fleet.clients[1].patch(path, json={"stock": 5})
