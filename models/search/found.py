@@ -15,7 +15,7 @@ from coordination.errors import FarmLokalError
 from models.placeholders import placeholders
 from models.search.asking import Asking
 from models.search.memory import Contents, Term, memory_of
-from models.search.postings import BLOCK, descending, either
+from models.search.postings import BLOCK, Members, descending, either, members_of
 from models.search.words import category_key, farm_key, word_key
 
 __all__ = ["Found", "IndexGone", "Needs", "documents"]
@@ -102,20 +102,50 @@ async def documents(found: Found, below: int, asking: Asking, *, named: bool) ->
         return
     blocks, reads = found.blocks(below, named=named), 0
     groups = [[found.terms[key] for key in group] for group in found.needs.groups]
+    # The rarest first: where it has nothing, nobody looks at the others.
+    groups.sort(key=lambda group: sum(term.totals[named] for term in group))
     for at, block in enumerate(blocks):
-        if any(term.posting(block, named=named) is None for group in groups for term in group):
+        postings = _in_block(groups, block, named=named)
+        if postings is None:
             size = _BLOCKS_AT_ONCE[min(reads, len(_BLOCKS_AT_ONCE) - 1)]
             reads += 1
             await _read(found, blocks[at : at + size], asking, named=named)
-        postings = [
-            [posting for term in group if (posting := term.posting(block, named=named))]
-            for group in groups
-        ]
-        if all(postings):
-            for place in descending([either(group) for group in postings]):
-                document = block * BLOCK + place
+            postings = _in_block(groups, block, named=named)
+        if postings:
+            first = block * BLOCK
+            for place in descending(postings):
+                document = first + place
                 if document < below:
                     yield document
+
+
+def _in_block(
+    groups: Sequence[Sequence[Term]], block: int, *, named: bool
+) -> Sequence[Members] | None:
+    """What each group has in this block; nothing when one has nothing, ``None`` when some of it is
+    not known.
+    """
+    lists: list[Members] = []
+    common: int | None = None
+    for group in groups:
+        posting = _of_group(group, block, named=named)
+        if posting is None:
+            return None
+        if isinstance(posting, int):
+            common = posting = posting if common is None else common & posting
+        else:
+            lists.append(posting)
+        if not posting:
+            return ()
+    return lists if common is None else [common, *lists]
+
+
+def _of_group(group: Sequence[Term], block: int, *, named: bool) -> Members | None:
+    if len(group) == 1:
+        return group[0].posting(block, named=named)
+    postings = [term.posting(block, named=named) for term in group]
+    known = [posting for posting in postings if posting is not None]
+    return either(known) if len(known) == len(postings) else None
 
 
 async def _read(found: Found, blocks: Sequence[int], asking: Asking, *, named: bool) -> None:
@@ -140,5 +170,5 @@ async def _read(found: Found, blocks: Sequence[int], asking: Asking, *, named: b
         for block in blocks:
             here = read.get((key, block), (b"", b""))
             for postings, posting in zip(found.terms[key].postings, here, strict=True):
-                postings.setdefault(block, posting)
+                postings.setdefault(block, members_of(posting))
     memory_of(asking.server).weigh(unread)

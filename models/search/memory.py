@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakKeyDictionary
 
+from models.search.postings import Members, size
 from models.server import Server
 
 __all__ = ["Contents", "Memory", "Term", "memory_of"]
@@ -42,16 +43,18 @@ class Term:
 
     totals: tuple[int, int] = (0, 0)
     is_whole: bool = True
-    postings: tuple[dict[int, bytes], dict[int, bytes]] = field(default_factory=lambda: ({}, {}))
+    postings: tuple[dict[int, Members], dict[int, Members]] = field(
+        default_factory=lambda: ({}, {})
+    )
 
-    def posting(self, block: int, *, named: bool) -> bytes | None:
+    def posting(self, block: int, *, named: bool) -> Members | None:
         """``None`` where it is not known."""
         return self.postings[named].get(block, b"" if self.is_whole else None)
 
     def size(self) -> int:
         """Bytes it takes, about."""
         return _OF_A_TERM + sum(
-            len(posting) + _OF_A_POSTING for blocks in self.postings for posting in blocks.values()
+            size(posting) + _OF_A_POSTING for blocks in self.postings for posting in blocks.values()
         )
 
 
@@ -92,9 +95,9 @@ class Memory:
         for key in keys:
             term = self._terms.get(key)
             if term is not None:
-                size = term.size()
-                self._size += size - self._sizes.get(key, 0)
-                self._sizes[key] = size
+                now = term.size()
+                self._size += now - self._sizes.get(key, 0)
+                self._sizes[key] = now
         while self._size > _MOST_BYTES:
             oldest, _ = self._terms.popitem(last=False)
             self._size -= self._sizes.pop(oldest)

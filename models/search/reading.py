@@ -15,7 +15,7 @@ from models.placeholders import placeholders
 from models.search.asking import Asking
 from models.search.found import Found, IndexGone, Needs
 from models.search.memory import Contents, Term, memory_of
-from models.search.postings import BLOCK
+from models.search.postings import BLOCK, members_of
 from models.server import Server
 
 __all__ = ["look_up", "may_have", "presumed", "require_current"]
@@ -86,8 +86,8 @@ async def _seen(asking: Asking, needs: Needs, keys: Sequence[bytes]) -> _Seen | 
     seen = _Seen(contents, int(behind), {key: Term() for key in keys})
     for kind, key, a, b, posting, named in rows:
         if kind == "posting":
-            seen.terms[key].postings[False][a] = posting
-            seen.terms[key].postings[True][a] = named
+            seen.terms[key].postings[False][a] = members_of(posting)
+            seen.terms[key].postings[True][a] = members_of(named)
         elif kind == "term":
             seen.terms[key].totals = a, b
             seen.terms[key].is_whole = a <= _FEW

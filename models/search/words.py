@@ -66,13 +66,17 @@ def farm_key(farm_id: int) -> bytes:
 def has_all(required: Sequence[str], text: str) -> bool:
     """Whether ``text`` has all these words, which are as ``words_of`` gives them."""
     plain = folded(text)
-    return all(_has(word, plain) for word in required)
+    for word in required:  # noqa: SIM110 - asked of each row shown: a generator costs as much again
+        if not _has(word, plain):
+            return False
+    return True
 
 
 def _has(word: str, text: str) -> bool:
     at = text.find(word)
     while at >= 0:
-        if not (_is_letter(text[at - 1 : at]) or _is_letter(text[at + len(word) :][:1])):
+        end = at + len(word)
+        if not (_is_letter(text[at - 1 : at]) or _is_letter(text[end : end + 1])):
             return True
         at = text.find(word, at + 1)
     return False

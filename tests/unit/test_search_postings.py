@@ -6,7 +6,14 @@ import random
 
 import pytest
 
-from models.search.postings import BLOCK, count, descending, either, with_documents
+from models.search.postings import (
+    BLOCK,
+    count,
+    descending,
+    either,
+    members_of,
+    with_documents,
+)
 
 _SIZES = (0, 1, 7, 500, 512, 513, 2_048, 20_000, BLOCK)
 
@@ -23,7 +30,7 @@ def test_what_goes_in_comes_out(size: int) -> None:
     half = sorted(members)[: size // 2]
     in_parts = with_documents(with_documents(b"", half), members)
     assert at_once == in_parts
-    assert list(descending([at_once])) == sorted(members, reverse=True)
+    assert list(descending([members_of(at_once)])) == sorted(members, reverse=True)
     assert count(at_once) == size
     assert len(at_once) == (2 * size if size <= 512 else BLOCK // 8)
 
@@ -33,6 +40,6 @@ def test_all_and_any_are_those_of_sets() -> None:
     rng = random.Random(1)
     for _ in range(200):
         sets = [_some(rng, rng.choice(_SIZES[1:])) for _ in range(rng.randint(1, 4))]
-        postings = [with_documents(b"", one) for one in sets]
+        postings = [members_of(with_documents(b"", one)) for one in sets]
         assert list(descending(postings)) == sorted(set.intersection(*sets), reverse=True)
         assert list(descending([either(postings)])) == sorted(set.union(*sets), reverse=True)
