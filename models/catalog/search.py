@@ -91,7 +91,7 @@ class _Search:
         """Rank, and give the first ``count`` rows from ``start`` on, with their places."""
         if self._needs is not None:
             try:
-                found = presumed(self._server, self._needs)
+                found = await presumed(self._asking, self._needs)
                 if found is not None:
                     with suppress(IndexGone):
                         return await self._ranked(found, start, count)

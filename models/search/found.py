@@ -15,7 +15,7 @@ from coordination.errors import FarmLokalError
 from models.placeholders import placeholders
 from models.search.asking import Asking
 from models.search.memory import Contents, Term, memory_of
-from models.search.postings import BLOCK, Members, descending, either, members_of
+from models.search.postings import BLOCK, Members, descending, either
 from models.search.words import category_key, farm_key, word_key
 
 __all__ = ["Found", "IndexGone", "Needs", "documents"]
@@ -168,7 +168,5 @@ async def _read(found: Found, blocks: Sequence[int], asking: Asking, *, named: b
     read = {(word, block): postings for _, word, block, *postings in rows}
     for key in unread:
         for block in blocks:
-            here = read.get((key, block), (b"", b""))
-            for postings, posting in zip(found.terms[key].postings, here, strict=True):
-                postings.setdefault(block, members_of(posting))
+            found.terms[key].learn(block, read.get((key, block), (b"", b"")))
     memory_of(asking.server).weigh(unread)

@@ -8,12 +8,12 @@ version, read into a word that an earlier one still has in hand, find more and n
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from weakref import WeakKeyDictionary
 
-from models.search.postings import Members, size
+from models.search.postings import Members, members_of, size
 from models.server import Server
 
 __all__ = ["Contents", "Memory", "Term", "memory_of"]
@@ -50,6 +50,17 @@ class Term:
     def posting(self, block: int, *, named: bool) -> Members | None:
         """``None`` where it is not known."""
         return self.postings[named].get(block, b"" if self.is_whole else None)
+
+    def has(self, documents: int, named: int, few: int) -> None:
+        """What it has in all; of up to ``few``, every posting is about to be learned."""
+        self.totals = documents, named
+        self.is_whole = documents <= few
+
+    def learn(self, block: int, postings: Sequence[bytes]) -> None:
+        """What it has in a block, both kinds, as stored; unless that is known."""
+        for blocks, posting in zip(self.postings, postings, strict=True):
+            if block not in blocks:
+                blocks[block] = members_of(posting)
 
     def size(self) -> int:
         """Bytes it takes, about."""

@@ -2,12 +2,13 @@
 
 One statement, which is one snapshot, reads how far the index has come, the products that it has not
 come to, and the first postings of words that the process does not remember; so nothing falls
-between them.
+between them. Where the process knows of contents that may still be those of the index, words alone
+are read, and whoever shows what was found with them finds out whether they were.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,8 +16,7 @@ from models.placeholders import placeholders
 from models.search.asking import Asking
 from models.search.found import Found, IndexGone, Needs
 from models.search.memory import Contents, Term, memory_of
-from models.search.postings import BLOCK, members_of
-from models.server import Server
+from models.search.postings import BLOCK
 
 __all__ = ["look_up", "may_have", "presumed", "require_current"]
 
@@ -30,18 +30,52 @@ MOST_BEHIND: Final = 20_000
 _ODD: Final = r"[^\\x00-\\x7E\\x{C0}-\\x{DE}\\x{E0}-\\x{FF}\\x{2010}-\\x{2027}]"
 
 
-def presumed(server: Server, needs: Needs) -> Found | None:
-    """What the process remembers, if that is all and was true a moment ago.
+async def presumed(asking: Asking, needs: Needs) -> Found | None:
+    """What the process remembers, if it was true a moment ago, and of words that it does not
+    remember what is read now, if that is of the same contents.
 
     Good for nothing until a later statement has found that the index is still of these contents.
+    So it need not look for changes that the index has not come to.
     """
-    memory = memory_of(server)
-    if memory.contents is None or memory.is_behind:
+    memory = memory_of(asking.server)
+    contents = memory.contents
+    if contents is None or memory.is_behind:
         return None
     terms = memory.known(needs.keys)
-    if len(terms) < len(set(needs.keys)):
-        return None
-    return Found(needs, memory.contents, terms, is_presumed=True)
+    unknown = [key for key in dict.fromkeys(needs.keys) if key not in terms]
+    if unknown:
+        learned = await _learned(asking, contents, unknown)
+        if learned is None:
+            return None
+        if memory.contents == contents:
+            learned = memory.remember(contents, learned)
+        terms |= learned
+    return Found(needs, contents, terms, is_presumed=True)
+
+
+async def _learned(
+    asking: Asking, contents: Contents, keys: Sequence[bytes]
+) -> dict[bytes, Term] | None:
+    """These words as they are in these contents; ``None`` when the index is of others by now."""
+    rows = await asking.fetch_often(
+        "SELECT s.epoch, CAST(v.version AS CHAR), s.next_document, t.word, t.documents, t.named,"
+        " w.block, w.documents, w.named FROM search_index s JOIN search_contents v ON v.id = 1"
+        f" LEFT JOIN search_terms t ON t.word IN ({placeholders(keys)})"
+        f" LEFT JOIN search_postings w ON w.word = t.word AND {_first_postings()}"
+        " WHERE s.id = 1 AND s.stage = 'ready'",
+        keys,
+        purpose="search_look",
+    )
+    terms = {key: Term() for key in keys}
+    for epoch, version, numbered, key, documents, named, block, *postings in rows:
+        if Contents(int(epoch), int(version), int(numbered)) != contents:
+            return None
+        if key is not None:
+            terms[key].has(documents, named, _FEW)
+        if block is not None:
+            terms[key].learn(block, postings)
+    _none_in_newest(terms, contents)
+    return terms if rows else None
 
 
 async def look_up(asking: Asking, needs: Needs, *, whole: bool = True) -> Found | None:
@@ -86,22 +120,32 @@ async def _seen(asking: Asking, needs: Needs, keys: Sequence[bytes]) -> _Seen | 
     seen = _Seen(contents, int(behind), {key: Term() for key in keys})
     for kind, key, a, b, posting, named in rows:
         if kind == "posting":
-            seen.terms[key].postings[False][a] = members_of(posting)
-            seen.terms[key].postings[True][a] = members_of(named)
+            seen.terms[key].learn(a, (posting, named))
         elif kind == "term":
-            seen.terms[key].totals = a, b
-            seen.terms[key].is_whole = a <= _FEW
+            seen.terms[key].has(a, b, _FEW)
         elif kind == "changed":
             seen.unindexed[key] = bool(a)
         else:
             seen.behind += a
-    last = (contents.documents - 1) // BLOCK
-    for term in seen.terms.values():
-        if not term.is_whole:
-            for blocks in term.postings:
-                for block in range(max(0, last - _NEWEST_BLOCKS + 1), last + 1):
-                    blocks.setdefault(block, b"")
+    _none_in_newest(seen.terms, contents)
     return seen
+
+
+def _first_postings() -> str:
+    """The condition of those postings ``w`` of a word ``t`` that are read at once."""
+    return (
+        f"(t.documents <= {_FEW}"
+        f" OR w.block >= (s.next_document - 1) DIV {BLOCK} - {_NEWEST_BLOCKS - 1})"
+    )
+
+
+def _none_in_newest(terms: Mapping[bytes, Term], contents: Contents) -> None:
+    """Where nothing was read of the newest blocks, there is nothing."""
+    last = (contents.documents - 1) // BLOCK
+    for term in terms.values():
+        if not term.is_whole:
+            for block in range(max(0, last - _NEWEST_BLOCKS + 1), last + 1):
+                term.learn(block, (b"", b""))
 
 
 def may_have(words: Sequence[str], text: str) -> tuple[str, list[object]]:
@@ -141,8 +185,7 @@ def _look(words: Sequence[str], keys: Sequence[bytes]) -> tuple[str, list[object
         f" WHERE word IN ({marks})"
         " UNION ALL SELECT 'posting', w.word, w.block, 0, w.documents, w.named"
         " FROM search_index s JOIN search_terms t JOIN search_postings w ON w.word = t.word"
-        f" WHERE s.id = 1 AND t.word IN ({marks}) AND (t.documents <= {_FEW}"
-        f" OR w.block >= (s.next_document - 1) DIV {BLOCK} - {_NEWEST_BLOCKS - 1})",
+        f" WHERE s.id = 1 AND t.word IN ({marks}) AND {_first_postings()}",
         [*(name_params + params) * 2, *keys, *keys],
     )
 

@@ -26,6 +26,7 @@ from models.migrate import migrate
 from models.resources import Resources, open_resources
 from models.search import found, indexing, reading, writing
 from models.search.indexing import count_unindexed, index_products
+from models.search.memory import memory_of
 from models.search.position import RESET
 from models.server import Server
 from tests.databases import settings_for
@@ -293,25 +294,31 @@ async def test_what_is_remembered_is_asked_once_and_never_too_old(
     assert set(await _ids(resources, "sorrel")) == {str(product), str(renamed)}
 
 
+@pytest.mark.parametrize(
+    ("step", "is_late"), [("_learned", False), ("_learned", True), ("_seen", False)]
+)
 async def test_the_index_moves_on_while_a_search_looks_up_what_it_does_not_remember(
-    resources: Resources, monkeypatch: pytest.MonkeyPatch
+    resources: Resources, monkeypatch: pytest.MonkeyPatch, step: str, is_late: bool
 ) -> None:
     """Another search has put the newer contents into the memory by then."""
     await insert_products(resources.db, _rows(100))
     old = await _create(resources, "Sorrel sour", "old")
     await _index(resources)
     await _ids(resources, "sorrel")
+    if step == "_seen":
+        memory_of(resources.db).is_behind = True
     made: list[str] = []
-    seen = reading._seen
+    plain = getattr(reading, step)
 
     async def overtaken(*args: Any) -> Any:
-        monkeypatch.setattr(reading, "_seen", seen)
+        monkeypatch.setattr(reading, step, plain)
+        read = await plain(*args) if is_late else None
         made.append(str(await _create(resources, "Sorrel sour", "new")))
         await _index(resources)
         await _ids(resources, "medlar")
-        return await seen(*args)
+        return read if is_late else await plain(*args)
 
-    monkeypatch.setattr(reading, "_seen", overtaken)
+    monkeypatch.setattr(reading, step, overtaken)
     assert sorted(await _ids(resources, "sorrel sour")) == sorted([str(old), *made])
     assert made
 
