@@ -109,7 +109,7 @@ async def documents(found: Found, below: int, asking: Asking, *, named: bool) ->
         if postings is None:
             size = _BLOCKS_AT_ONCE[min(reads, len(_BLOCKS_AT_ONCE) - 1)]
             reads += 1
-            await _read(found, blocks[at : at + size], asking, named=named)
+            await _read(found, blocks[at : at + size], size, asking, named=named)
             postings = _in_block(groups, block, named=named)
         if postings:
             first = block * BLOCK
@@ -148,18 +148,24 @@ def _of_group(group: Sequence[Term], block: int, *, named: bool) -> Members | No
     return either(known) if len(known) == len(postings) else None
 
 
-async def _read(found: Found, blocks: Sequence[int], asking: Asking, *, named: bool) -> None:
-    """Postings of these blocks that are not known yet. Raises ``IndexGone``."""
+async def _read(
+    found: Found, blocks: Sequence[int], at_least: int, asking: Asking, *, named: bool
+) -> None:
+    """Postings of these blocks that are not known yet. Raises ``IndexGone``.
+
+    Of up to ``at_least`` blocks the statement is always the same.
+    """
     unread = [
         key
         for key, term in found.terms.items()
         if any(term.posting(block, named=named) is None for block in blocks)
     ]
-    rows = await asking.fetch_values(
+    marks = [*blocks, *[blocks[-1]] * (at_least - len(blocks))]
+    rows = await asking.fetch_often(
         "SELECT s.epoch, w.word, w.block, w.documents, w.named FROM search_index s"
         f" LEFT JOIN search_postings w ON w.word IN ({placeholders(unread)})"
-        f" AND w.block IN ({placeholders(blocks)}) WHERE s.id = 1 AND s.stage = 'ready'",
-        [*unread, *blocks],
+        f" AND w.block IN ({placeholders(marks)}) WHERE s.id = 1 AND s.stage = 'ready'",
+        [*unread, *marks],
         purpose="search_look",
     )
     if not rows or rows[0][0] != found.contents.epoch:

@@ -58,9 +58,10 @@ class Term:
 
     def learn(self, block: int, postings: Sequence[bytes]) -> None:
         """What it has in a block, both kinds, as stored; unless that is known."""
-        for blocks, posting in zip(self.postings, postings, strict=True):
-            if block not in blocks:
-                blocks[block] = members_of(posting)
+        if block not in self.postings[0]:
+            self.postings[0][block] = members_of(postings[0])
+        if block not in self.postings[1]:
+            self.postings[1][block] = members_of(postings[1])
 
     def size(self) -> int:
         """Bytes it takes, about."""

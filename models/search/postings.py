@@ -86,9 +86,8 @@ def descending(postings: Sequence[Members]) -> Iterator[int]:
         return _set_bits(reduce(operator.and_, bitmaps))
     listed = _listed(lists[0])
     if len(lists) > 1:
-        common = frozenset(listed).intersection(*map(_listed, lists[1:]))
-        listed = tuple(sorted(common))
-    if not bitmaps:
+        listed = tuple(sorted(frozenset(listed).intersection(*map(_listed, lists[1:]))))
+    if not bitmaps or not listed:
         return reversed(listed)
     bits = reduce(operator.and_, bitmaps).to_bytes(_BITMAP, "little")
     return (place for place in reversed(listed) if bits[place >> 3] >> (place & 7) & 1)

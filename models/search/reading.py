@@ -66,16 +66,17 @@ async def _learned(
         keys,
         purpose="search_look",
     )
+    # All rows say the same: they are of one snapshot.
+    if not rows or Contents(*map(int, rows[0][:3])) != contents:
+        return None
     terms = {key: Term() for key in keys}
-    for epoch, version, numbered, key, documents, named, block, *postings in rows:
-        if Contents(int(epoch), int(version), int(numbered)) != contents:
-            return None
+    for _, _, _, key, documents, named, block, *postings in rows:
         if key is not None:
             terms[key].has(documents, named, _FEW)
         if block is not None:
             terms[key].learn(block, postings)
     _none_in_newest(terms, contents)
-    return terms if rows else None
+    return terms
 
 
 async def look_up(asking: Asking, needs: Needs, *, whole: bool = True) -> Found | None:

@@ -76,15 +76,12 @@ def _has(word: str, text: str) -> bool:
     at = text.find(word)
     while at >= 0:
         end = at + len(word)
-        if not (_is_letter(text[at - 1 : at]) or _is_letter(text[end : end + 1])):
+        before, after = text[at - 1 : at], text[end : end + 1]
+        # As the pattern's word characters; "" is none.
+        if not (before.isalnum() or before == "_" or after.isalnum() or after == "_"):
             return True
         at = text.find(word, at + 1)
     return False
-
-
-def _is_letter(character: str) -> bool:
-    """As the pattern's word characters; "" is none."""
-    return character.isalnum() or character == "_"
 
 
 def _is_indexed(word: str) -> bool:
