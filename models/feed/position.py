@@ -8,7 +8,7 @@ from typing import Final
 from coordination.errors import PositionGone
 from models.database import Connection, Database, Row
 
-__all__ = ["FeedPosition", "fetch_position", "lock_position"]
+__all__ = ["FeedPosition", "fetch_position", "lock_position", "take_numbers"]
 
 _ANEW: Final = "Start anew, without `since`: all products come first, then what changes."
 
@@ -51,3 +51,27 @@ async def lock_position(db: Database, conn: Connection) -> FeedPosition:
         conn=conn,
     )
     return FeedPosition.of(row)
+
+
+async def take_numbers(db: Database, conn: Connection, count: int) -> int | None:
+    """The first of ``count`` numbers for changes that this transaction inserts next, and last.
+
+    The position is held until the commit, so it must be close. ``None``, taking nothing, while
+    somebody else has it: insert them without a number then, as ever. Good only for first changes
+    of their products: of another, an earlier change may be waiting for its number still.
+    """
+    held = await db.fetch(
+        f"SELECT position FROM feed_position WHERE id = 1 {db.dialect.skip_locked}",
+        purpose="changes_lock",
+        conn=conn,
+    )
+    if not held:
+        return None
+    position = int(held[0]["position"])
+    await db.execute(
+        "UPDATE feed_position SET position = %s WHERE id = 1",
+        [position + count],
+        purpose="changes_number",
+        conn=conn,
+    )
+    return position + 1

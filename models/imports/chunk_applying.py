@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from coordination.metrics import IMPORT_ROWS
+from coordination.metrics import CHANGES_NUMBERED, IMPORT_ROWS
 from models import database_clock
 from models.database import Connection, Database
 from models.imports import faults
@@ -45,6 +45,8 @@ class _Applied:
 
     outcomes: Counter[Outcome]
     faults: list[RowFault]
+    numbered: int = 0
+    """Changes that have their place in the feed already."""
 
 
 async def apply(resources: Resources, chunk: Chunk, found: Import, layout: Layout) -> None:
@@ -81,6 +83,7 @@ async def apply(resources: Resources, chunk: Chunk, found: Import, layout: Layou
         return applied
 
     applied = await repeating(unit)
+    CHANGES_NUMBERED.inc(applied.numbered)
     for outcome, rows in applied.outcomes.items():
         IMPORT_ROWS.labels(outcome.value).inc(rows)
 
@@ -96,16 +99,17 @@ async def _write_products(
     now = await database_clock.now(db, conn)
     unknown = await first_reports.unknown(db, conn, listed)
     firsts = {key: listed[key][1] for key in unknown}
-    await first_reports.create(db, conn, firsts, mark, now)
     reports = {
         key: (Report(row, mark, news),) for key, (row, news) in listed.items() if key not in unknown
     }
+    # With nothing to fold, creating is the last there is to do but counting.
+    numbered = await first_reports.create(db, conn, firsts, mark, now, is_last=not reports)
     folded = await fold_products(db, conn, reports, now, _KIND)
     outcomes = Counter(_outcome(step) for _, step in folded.steps)
     outcomes[Outcome.CREATED] += len(firsts)
     outcomes[Outcome.FAILED] += len(lost)
     outcomes[Outcome.SUPERSEDED] += len(rows) - len(listed) - len(lost)
-    return _Applied(outcomes, lost)
+    return _Applied(outcomes, lost, numbered)
 
 
 def _listed(

@@ -23,7 +23,6 @@ from models.database import Connection, Database
 from models.reports import product_rows, product_writing
 from models.reports.merging import Listed, made_of
 from models.reports.product_rows import ProductKey
-from models.reports.product_writing import Difference
 
 __all__ = ["create", "unknown"]
 
@@ -46,10 +45,13 @@ async def create(
     listed: Mapping[ProductKey, Listed],
     mark: Mark,
     now: datetime,
-) -> None:
+    *,
+    is_last: bool = False,
+) -> int:
     """Create what ``listed`` says of products that were ``unknown``, with marks and change feed.
 
-    Every ``category_id`` must be there. Raises ``DuplicateKey`` and ``ForeignKey`` where another
+    ``is_last``: the transaction does little more, so the changes may be numbered at once, with the
+    feed's position held until the commit; returns how many were. Every ``category_id`` must be there. Raises ``DuplicateKey`` and ``ForeignKey`` where another
     writer came between: run the whole unit again, with what is unknown then.
     """
     counted = [product_entity(*key) for key, news in listed.items() if news.stock is not None]
@@ -58,4 +60,4 @@ async def create(
     await watermarks.begin(db, conn, uncounted, _UNCOUNTED, mark)
     # By growing ids in the order of the unique key: both indexes are filled from left to right.
     created = {key: made_of(listed[key], uuid7()) for key in sorted(listed)}
-    await product_writing.write(db, conn, Difference(created=created), {}, now)
+    return await product_writing.create(db, conn, created, now, numbered=is_last)

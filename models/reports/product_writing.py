@@ -9,24 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import count, repeat
 from typing import Final
 from uuid import UUID
 
 from models.catalog import watermarks
 from models.catalog.watermarks import Facet, Mark, product_entity
 from models.database import Connection, Database
+from models.feed.position import take_numbers
 from models.fields import to_column
 from models.placeholders import placeholders
 from models.reports import kept_values
 from models.reports.merging import Entity, Product
 from models.reports.product_rows import COLUMNS, ProductKey
 
-__all__ = ["Difference", "difference", "write"]
+__all__ = ["Difference", "create", "difference", "write"]
 
 _CONTENT: Final = ("name", "description", "category_id", "unit", "attributes")
 _VALUES: Final = ("price_minor", "currency", "stock")
 # Each row is compared with those of its statement one by one.
 _UPDATED_AT_ONCE: Final = 100
+
+_Entry = tuple[ProductKey, UUID, str, int]
+"""Product, its id, what became of it and its version then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,31 @@ def difference(
     return found
 
 
+async def create(
+    db: Database,
+    conn: Connection,
+    created: Mapping[ProductKey, Product],
+    now: datetime,
+    *,
+    numbered: bool,
+) -> int:
+    """Write products of which nothing was known.
+
+    ``numbered``: with changes that have their numbers, unless somebody numbers just now: to number
+    them later costs more than to insert them does, and theirs are the first changes of these
+    products, so no earlier one can be waiting. It holds the feed's position until the commit, so
+    it must be the last of a transaction. Returns how many have theirs. Raises as ``write``.
+    """
+    if not created:
+        return 0
+    at = to_column(now)
+    await _insert(db, conn, created, at)
+    entries = [(key, product.id, "created", 1) for key, product in created.items()]
+    first = await take_numbers(db, conn, len(entries)) if numbered else None
+    await _record(db, conn, entries, at, first)
+    return 0 if first is None else len(entries)
+
+
 async def write(
     db: Database, conn: Connection, found: Difference, versions: Mapping[UUID, int], now: datetime
 ) -> None:
@@ -105,7 +135,7 @@ async def write(
     values = [after for before, after in changed if before.content == after.content]
     await _update(db, conn, content, _CONTENT + _VALUES, at)
     await _update(db, conn, values, _VALUES, at)
-    await _record(db, conn, found, versions, at)
+    await _record(db, conn, _entries(found, versions), at)
     await watermarks.advance_all(db, conn, found.marks)
     await kept_values.replace(db, conn, {name: e.kept for name, e in found.kept.items()})
 
@@ -173,22 +203,28 @@ async def _update(
         )
 
 
-async def _record(
-    db: Database, conn: Connection, found: Difference, versions: Mapping[UUID, int], at: str
-) -> None:
+def _entries(found: Difference, versions: Mapping[UUID, int]) -> list[_Entry]:
     """One entry of the change feed for each product, whatever number of events changed it."""
-    entries = [
+    return [
         *((key, p.id, "deleted", versions[p.id] + 1) for key, p in found.deleted.items()),
         *((key, p.id, "created", 1) for key, p in found.created.items()),
         *((key, p.id, "updated", versions[p.id] + 1) for key, (_, p) in found.updated.items()),
     ]
+
+
+async def _record(
+    db: Database, conn: Connection, entries: Sequence[_Entry], at: str, first: int | None = None
+) -> None:
+    """Insert them into the change feed, numbered from ``first`` on or not yet."""
     if not entries:
         return
+    numbers = repeat("NULL") if first is None else map(str, count(first))
     await db.execute(
-        "INSERT INTO product_changes (product_id, farm_id, sku, kind, version, created_at) VALUES "
+        "INSERT INTO product_changes (seq, product_id, farm_id, sku, kind, version, created_at)"
+        " VALUES "
         + ", ".join(
-            f"(x'{product_id.hex}', {farm_id:d}, %s, '{kind}', {version:d}, '{at}')"
-            for (farm_id, _), product_id, kind, version in entries
+            f"({seq}, x'{product_id.hex}', {farm_id:d}, %s, '{kind}', {version:d}, '{at}')"
+            for seq, ((farm_id, _), product_id, kind, version) in zip(numbers, entries, strict=False)
         ),
         [sku for (_, sku), _, _, _ in entries],
         purpose="change_insert",
