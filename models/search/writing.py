@@ -20,7 +20,7 @@ from models.search.position import PURPOSE
 from models.search.postings import BLOCK, count, with_documents
 from models.search.words import category_key, farm_key, word_key, words_of
 
-__all__ = ["Document", "digest_of", "store"]
+__all__ = ["Document", "digest_of", "slices", "store"]
 
 T = TypeVar("T")
 _WORDS_AT_ONCE: Final = 500
@@ -58,11 +58,11 @@ async def store(db: Database, conn: Connection, documents: Sequence[Document]) -
         _gather(blocks[document.number // BLOCK], document)
         if number % _PRODUCTS_WITHOUT_REST == 0:
             await asyncio.sleep(0)
-    for few in _slices(documents, _DOCUMENTS_AT_ONCE):
+    for few in slices(documents, _DOCUMENTS_AT_ONCE):
         await _store_documents(db, conn, few)
     # In the order of the keys, block by block: the pages of a B-tree are touched in turn.
     for number, block in sorted(blocks.items()):
-        for words in _slices(sorted(block.documents), _WORDS_AT_ONCE):
+        for words in slices(sorted(block.documents), _WORDS_AT_ONCE):
             await _store_words(db, conn, number, block, words)
 
 
@@ -138,7 +138,8 @@ async def _upsert(
     )
 
 
-def _slices(values: Iterable[T], size: int) -> Iterator[list[T]]:
+def slices(values: Iterable[T], size: int) -> Iterator[list[T]]:
+    """The values in lists of ``size``, the last one shorter."""
     rest = iter(values)
     while few := list(islice(rest, size)):
         yield few
