@@ -196,10 +196,10 @@ class Settings(BaseSettings):
     import_chunk_rows: Annotated[int, Field(ge=1, le=1_000)] = 500
     import_chunk_bytes: Annotated[int, Field(ge=1_024, le=8_388_608)] = 1_048_576
     """A chunk is full when either is reached."""
-    import_concurrency: Annotated[int, Field(ge=1, le=64)] = 1
-    """Chunks that a worker process works on at once. With one, the worker and the database take
-    turns and leave half of two cores to readers; with two, one is written while the next is read.
-    """
+    import_concurrency: Annotated[int, Field(ge=1, le=64)] = 2
+    """Chunks that a worker process works on at once while next to nobody reads, else one. With one,
+    the worker and the database take turns and leave half of two cores to readers; with two, one is
+    written while the next is read."""
     import_lease_s: Seconds = 30
     import_max_attempts: Annotated[int, Field(ge=1, le=100)] = 15
     import_backoff_first_ms: Millis = 500

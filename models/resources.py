@@ -17,6 +17,7 @@ from models.catalog.slug_memory import SlugMemory
 from models.catalog.subtree_memory import SubtreeMemory
 from models.database import Database, open_database
 from models.feed.passes import Passes
+from models.imports.room import Room
 from models.replicas.reading import Reading, open_reading
 from models.webhooks.backlog import Backlog
 from models.webhooks.gate import Gate
@@ -50,7 +51,9 @@ class Resources:
     numbering: Passes = field(default_factory=Passes)
     """Through which this process numbers changes."""
     import_gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
-    """Places for those of this process who work on imports."""
+    """Through which this process works on imports, one job at a time."""
+    import_room: Room = field(default_factory=lambda: Room(1, _unknown))
+    """How many chunks that job may work on at once."""
 
     def observe_pools(self) -> None:
         """Bring the gauges of this process's connection pools up to date."""
@@ -67,12 +70,18 @@ class Resources:
         await self.db.close()
 
 
+async def _unknown() -> None:
+    """Nobody tells who is there."""
+
+
 async def open_resources(settings: Settings, broker: Enqueues) -> Resources:
     """Open everything on the running loop. Servers that are away do not stop the start."""
     plane = CachePlane(open_cache_client(settings), settings)
     hints = HintSender(broker)
     hints.start()
     db = await open_database(settings)
+    # SQLite has one writer at a time.
+    most = 1 if db.dialect.is_sqlite else settings.import_concurrency
     return Resources(
         settings=settings,
         db=db,
@@ -83,5 +92,5 @@ async def open_resources(settings: Settings, broker: Enqueues) -> Resources:
         hints=hints,
         slugs=SlugMemory(),
         ancestors=AncestorMemory(),
-        import_gate=asyncio.Semaphore(settings.import_concurrency),
+        import_room=Room(most, plane.questions),
     )

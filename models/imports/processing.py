@@ -1,9 +1,11 @@
 """Takes imports through their stages: one chunk, or one import itself, at a time.
 
-A process works on ``IMPORT_CONCURRENCY`` of them at once; more hints than that are answered by
-those who are at it already. Whatever fails is put off and tried again. A chunk or a judgement that
-fails at its last attempt ends its import; the end itself is tried for as long as it takes. A
-database that is away or takes no writes counts against nobody.
+While next to nobody reads, a process works on up to ``IMPORT_CONCURRENCY`` of them at once
+(``room``). One job of it does; further hints are answered by that one.
+
+Whatever fails is put off and tried again. A chunk or a judgement that fails at its last attempt
+ends its import; the end itself is tried for as long as it takes. A database that is away or takes
+no writes counts against nobody.
 """
 
 from __future__ import annotations
@@ -65,15 +67,43 @@ async def process(resources: Resources) -> int:
     if gate.locked():
         return 0
     until = asyncio.get_running_loop().time() + _JOB_S
-    dealt_with = 0
     async with gate:
-        while asyncio.get_running_loop().time() < until:
-            if not (await _one_import(resources) or await _one_chunk(resources)):
-                return dealt_with
-            dealt_with += 1
-    if await unfinished(resources.db):
+        dealt_with, is_done = await _work_until(resources, until)
+    if not is_done and await unfinished(resources.db):
         hint_workers(resources)
     return dealt_with
+
+
+async def _work_until(resources: Resources, until: float) -> tuple[int, bool]:
+    """Work on as much at once as there is room for, and finish what is begun.
+
+    Returns how many things were dealt with, and whether nothing more was due.
+    """
+    now = asyncio.get_running_loop().time
+    dealt_with, was_found = 0, True
+    tasks: set[asyncio.Task[bool]] = set()
+    try:
+        while tasks or (was_found and now() < until):
+            # Where one found nothing to do, it is no use to look until another has done something.
+            while was_found and now() < until and len(tasks) < await resources.import_room.places():
+                tasks.add(asyncio.create_task(_one(resources)))
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            found = sum(task.result() for task in ended)
+            was_found = found > 0
+            dealt_with += found
+            tasks -= ended
+    except BaseException:
+        # The job's time is up, or the database is away: what was claimed is given back.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+    return dealt_with, not was_found
+
+
+async def _one(resources: Resources) -> bool:
+    """Work on one thing that is due; whether there was one."""
+    return await _one_import(resources) or await _one_chunk(resources)
 
 
 async def _one_import(resources: Resources) -> bool:

@@ -51,8 +51,9 @@ async def create(
     """Create what ``listed`` says of products that were ``unknown``, with marks and change feed.
 
     ``is_last``: the transaction does little more, so the changes may be numbered at once, with the
-    feed's position held until the commit; returns how many were. Every ``category_id`` must be there. Raises ``DuplicateKey`` and ``ForeignKey`` where another
-    writer came between: run the whole unit again, with what is unknown then.
+    feed's position held until the commit; returns how many were. Every ``category_id`` must be
+    there. Raises ``DuplicateKey`` and ``ForeignKey`` where another writer came between: run the
+    whole unit again, with what is unknown then.
     """
     counted = [product_entity(*key) for key, news in listed.items() if news.stock is not None]
     uncounted = [product_entity(*key) for key, news in listed.items() if news.stock is None]

@@ -224,7 +224,9 @@ async def _record(
         " VALUES "
         + ", ".join(
             f"({seq}, x'{product_id.hex}', {farm_id:d}, %s, '{kind}', {version:d}, '{at}')"
-            for seq, ((farm_id, _), product_id, kind, version) in zip(numbers, entries, strict=False)
+            for seq, ((farm_id, _), product_id, kind, version) in zip(
+                numbers, entries, strict=False
+            )
         ),
         [sku for (_, sku), _, _, _ in entries],
         purpose="change_insert",
