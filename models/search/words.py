@@ -10,13 +10,15 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Final
+from functools import lru_cache
+from typing import Final, cast
 
 __all__ = [
     "category_key",
     "farm_key",
     "folded",
     "has_all",
+    "keys_of",
     "required_words",
     "word_key",
     "words_of",
@@ -51,6 +53,23 @@ def word_key(word: str) -> bytes:
     """What a word is stored by; a long one by its digest."""
     key = word.encode()
     return key if len(key) <= _MAX_KEY else b"\x01" + hashlib.blake2b(key, digest_size=16).digest()
+
+
+def keys_of(text: str) -> set[bytes]:
+    """What the words of ``text`` are stored by, as ``words_of`` finds them."""
+    keys = {
+        _kept_key(word)
+        for word in set(_WORD.findall(folded(text)))
+        if _MIN_WORD <= len(word) <= _MAX_WORD
+    }
+    keys.discard(None)
+    return cast("set[bytes]", keys)
+
+
+@lru_cache(maxsize=32_768)
+def _kept_key(word: str) -> bytes | None:
+    """A word's key, if it is indexed: most words of a list come again and again."""
+    return word_key(word) if _is_indexed(word) else None
 
 
 def category_key(category_id: int) -> bytes:

@@ -18,7 +18,7 @@ from models.database import Connection, Database, Row
 from models.placeholders import placeholders
 from models.search.position import PURPOSE
 from models.search.postings import BLOCK, count, with_documents
-from models.search.words import category_key, farm_key, word_key, words_of
+from models.search.words import category_key, farm_key, keys_of
 
 __all__ = ["Document", "digest_of", "slices", "store"]
 
@@ -68,14 +68,11 @@ async def store(db: Database, conn: Connection, documents: Sequence[Document]) -
 
 def _gather(block: _Block, document: Document) -> None:
     row, place = document.row, document.number % BLOCK
-    named = words_of(row["name"])
-    for word in named | words_of(row["description"]):
-        block.documents[word_key(word)].append(place)
-    for word in named:
-        block.named[word_key(word)].append(place)
-    for key in (category_key(row["category_id"]), farm_key(row["farm_id"])):
-        # In both: it narrows what is named so as well.
+    # In both: they narrow what is named so as well.
+    named = {category_key(row["category_id"]), farm_key(row["farm_id"]), *keys_of(row["name"])}
+    for key in named | keys_of(row["description"]):
         block.documents[key].append(place)
+    for key in named:
         block.named[key].append(place)
 
 

@@ -13,6 +13,8 @@ from models.catalog import watermarks
 from models.catalog.product_writes import NewProduct, create_product, delete_product
 from models.catalog.watermarks import Facet, Mark, product_entity
 from models.database import Connection, Database, DuplicateKey, Row
+from models.feed.numbering import number_changes
+from models.feed.position import fetch_position, lock_position
 from models.reports import first_reports
 from models.reports.merging import (
     DONE,
@@ -217,3 +219,49 @@ async def test_of_writers_who_all_found_nothing_the_newest_is_believed(
         "SELECT version FROM product_changes WHERE sku = 'A' ORDER BY id", purpose="test"
     )
     assert [row["version"] for row in versions] == list(range(1, len(versions) + 1))
+
+
+async def _numbers(db: Database) -> list[int | None]:
+    rows = await db.fetch("SELECT seq FROM product_changes ORDER BY id", purpose="test")
+    return [row["seq"] for row in rows]
+
+
+async def _create_last(db: Database, listed: Mapping[ProductKey, Listed], mark: Mark) -> int:
+    async with db.transaction(read_committed=True) as conn:
+        return await first_reports.create(db, conn, listed, mark, BEGIN, is_last=True)
+
+
+async def test_first_changes_are_numbered_with_their_products(resources: Resources) -> None:
+    """After what has numbers, and before what waits for them, which is about other products."""
+    db = resources.db
+    first, second, third = ({key: listed} for key, listed in _LISTED.items())
+    await _create(db, first, _mark())
+    await number_changes(resources)
+    await _create(db, second, _mark())
+    assert await _create_last(db, third, _mark()) == 1
+    assert await _numbers(db) == [1, None, 2]
+    assert await number_changes(resources) == 1
+    assert await _numbers(db) == [1, 3, 2]
+    assert (await fetch_position(db)).position == 3
+
+
+async def test_who_meets_a_sequencer_leaves_the_numbers_to_it(resources: Resources) -> None:
+    """It waits for nobody, and a transaction that fails takes no number with it."""
+    db = resources.db
+    if db.dialect.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    key = (1, "S-1")
+    async with db.transaction(read_committed=True) as conn:
+        await lock_position(db, conn)
+        # On a connection of its own, while the position is held.
+        assert await asyncio.create_task(_apart(db, {key: _LISTED[key]})) == 0
+    assert await _numbers(db) == [None]
+    with pytest.raises(DuplicateKey):
+        await _create_last(db, _LISTED, _mark())
+    assert await number_changes(resources) == 1
+    assert await _numbers(db) == [1]
+
+
+async def _apart(db: Database, listed: Mapping[ProductKey, Listed]) -> int:
+    async with asyncio.timeout(10):
+        return await _create_last(db, listed, _mark())

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from coordination.errors import LeaseLost
 from coordination.jobs import PROCESS_IMPORTS
-from models.imports import chunk_applying, chunk_checking, claims, inspection, judging
+from models.imports import chunk_applying, chunk_checking, claims, inspection, judging, processing
 from models.imports.cancelling import cancel
 from models.imports.processing import count_due, process
+from models.imports.room import Room
 from models.imports.stages import Phase, Reason, Stage
 from models.resources import Resources
 from tests.import_work import found, lines, make_due, worked
-from tests.imports import start_upload, upload
+from tests.imports import chunk_rows, start_upload, upload
 from tests.integration.conftest import HintLog
 from tests.partner_news import catalogue, changes
 
@@ -197,3 +199,65 @@ async def test_a_short_list_need_not_wait_for_a_long_one(resources: Resources) -
         assert chunk is not None
         mine = mine or chunk.import_id == short.id
     assert mine
+
+
+async def _asked_often() -> int:
+    return 0
+
+
+async def _in_two_places(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Resources, asyncio.Barrier]:
+    """A process with room for two chunks, each of which waits for the other before it is done."""
+    moments = iter(range(1_000_000))
+    quiet = Room(2, _asked_often, lambda: float(next(moments)))
+    await quiet.places()
+    await quiet.places()
+    both = asyncio.Barrier(2)
+    work = processing._work
+
+    async def together(resources: Resources, chunk: claims.Chunk) -> None:
+        await both.wait()
+        await work(resources, chunk)
+
+    monkeypatch.setattr(processing, "_work", together)
+    return replace(resources, import_room=quiet), both
+
+
+async def test_where_there_is_room_one_job_works_on_two_chunks_at_once(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roomy, both = await _in_two_places(resources, monkeypatch)
+    started = await upload(roomy, *(lines(n, n + 50) for n in range(4)))
+    async with asyncio.timeout(20):
+        await process(roomy)
+    done = await found(resources, started)
+    assert (done.stage, done.rows_created) == (Stage.COMPLETED, 8)
+    assert both.n_waiting == 0
+    assert await changes(resources.db) == [("created", 1)] * 8
+
+
+async def test_a_job_that_is_stopped_gives_back_all_it_works_on(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roomy, _ = await _in_two_places(resources, monkeypatch)
+    started = await upload(roomy, lines(1), lines(2))
+    reached = asyncio.Event()
+    at_work = 0
+
+    async def stuck(_: Resources, chunk: claims.Chunk) -> None:
+        nonlocal at_work
+        at_work += 1
+        if at_work == 2:
+            reached.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(processing, "_work", stuck)
+    job = asyncio.create_task(process(roomy))
+    async with asyncio.timeout(20):
+        await reached.wait()
+    job.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    held = await chunk_rows(resources.db, started.id)
+    assert [(row["lease_token"], row["attempts"]) for row in held] == [(None, 0)] * 2

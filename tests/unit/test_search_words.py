@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from models.search.words import has_all, required_words, word_key, words_of
+from models.search.words import has_all, keys_of, required_words, word_key, words_of
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,10 @@ def test_long_words_are_stored_by_a_digest() -> None:
     keys = {word_key("x" * length) for length in range(3, 85)}
     assert len(keys) == 82
     assert max(map(len, keys)) <= 64
+
+
+def test_keys_are_those_of_the_words() -> None:
+    texts = ["Crème brûlée of the farm", "__ _a_ ab " + "x" * 84 + " " + "y" * 85, "", "the of"]
+    for text in texts * 2:
+        assert keys_of(text) == {word_key(word) for word in words_of(text)}
+    assert len(keys_of(texts[1])) == 2
