@@ -38,7 +38,7 @@ _FOLLOWED_AT_ONCE: Final = 8_192
 """A word's posting is read and written once a step, however many products of the step have it."""
 _BUSY_FROM: Final = 200
 _LOOKED_AGAIN_AFTER_S: Final = 0.2
-_RESTS: Final = 2.0
+_RESTS: Final = 4.0
 """Times as long as a step of following took."""
 _READ_AT_ONCE: Final = 1_000
 # MariaDB makes a temporary table of longer lists.

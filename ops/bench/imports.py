@@ -14,14 +14,16 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 
 from coordination.settings import Settings, load_settings
 from models import api_keys
@@ -35,12 +37,29 @@ from ops.seed.catalogue import Catalogue
 from ops.seed.seeding import DEFAULT_SEED, seed_catalogue
 from ops.seed.store import PlaceIds
 
-__all__ = ["GOAL", "ImportResult", "ImportRound", "measure_imports"]
+__all__ = ["GOAL", "ImportResult", "ImportRound", "Spent", "measure_imports"]
 
 GOAL: Final = 0.5
 """Of the rate of LOAD DATA."""
 _END_WITHIN_S: Final = 1_800
 _UPLOAD_WITHIN_S: Final = 600
+
+_Moment = tuple[float, "Spent"]
+"""By the clock, and what had been spent by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Processor seconds; the worker's include the index of words, which it follows meanwhile.
+
+    The database's are 0 where the server is not ours.
+    """
+
+    worker_s: float = 0.0
+    database_s: float = 0.0
+
+    def __sub__(self, before: Spent) -> Spent:
+        return Spent(self.worker_s - before.worker_s, self.database_s - before.database_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +74,9 @@ class ImportRound:
     """LOAD DATA."""
     deriving_s: float
     """Watermarks and changes of what was loaded, two statements."""
+    checking: Spent = Spent()
+    applying: Spent = Spent()
+    loading: Spent = Spent()
 
     @property
     def ratio(self) -> float:
@@ -116,6 +138,7 @@ class _Bench:
     def __init__(self, home: Path, processes: Processes, rows: int) -> None:
         self._home = home
         self._rows = rows
+        self._processes = processes
         self._catalogue = Catalogue(DEFAULT_SEED)
         self._redis_url = processes.start_redis(home)
         settings = load_settings(farmlokal_home=home, redis_url=self._redis_url)
@@ -126,10 +149,13 @@ class _Bench:
     def round(self) -> ImportRound:
         """One import, then one load."""
         with self._database() as settings:
-            uploading_s, checking_s, applying_s = self._import(settings)
+            measured = self._import(settings)
         with self._database() as settings:
-            loading_s, deriving_s = self._load(settings)
-        return ImportRound(uploading_s, checking_s, applying_s, loading_s, deriving_s)
+            loading_s, deriving_s, loading = self._load(settings)
+        uploading_s, checking_s, applying_s, checking, applying = measured
+        return ImportRound(
+            uploading_s, checking_s, applying_s, loading_s, deriving_s, checking, applying, loading
+        )
 
     @contextmanager
     def _database(self) -> Iterator[Settings]:
@@ -148,8 +174,8 @@ class _Bench:
             )
             yield settings
 
-    def _import(self, settings: Settings) -> tuple[float, float, float]:
-        """Seconds of uploading, checking and applying."""
+    def _import(self, settings: Settings) -> tuple[float, float, float, Spent, Spent]:
+        """Seconds of uploading, checking and applying, and what the last two cost."""
         environment = {
             "FARMLOKAL_HOME": str(self._home),
             "DATABASE_URL": settings.effective_database_url,
@@ -166,11 +192,24 @@ class _Bench:
             with httpx.Client(base_url=address, headers=headers, timeout=30) as client:
                 began_at = time.monotonic()
                 job = self._upload(client)
-                uploaded_at = time.monotonic()
-                applying_at, ended_at = self._follow(client, str(job["id"]))
+                uploaded_at, uploaded = time.monotonic(), self._spent(processes)
+                spent = partial(self._spent, processes)
+                (applying_at, applying), (ended_at, ended) = self._follow(
+                    client, str(job["id"]), spent
+                )
         finally:
             processes.close()
-        return uploaded_at - began_at, applying_at - uploaded_at, ended_at - applying_at
+        return (
+            uploaded_at - began_at,
+            applying_at - uploaded_at,
+            ended_at - applying_at,
+            applying - uploaded,
+            ended - applying,
+        )
+
+    def _spent(self, processes: Processes) -> Spent:
+        """Since they were started."""
+        return Spent(_processor_s(processes, "worker"), _processor_s(self._processes, "mariadb"))
 
     def _upload(self, client: httpx.Client) -> dict[str, Any]:
         with self._list.open("rb") as body:
@@ -185,37 +224,52 @@ class _Bench:
         job: dict[str, Any] = answer.json()
         return job
 
-    def _follow(self, client: httpx.Client, import_id: str) -> tuple[float, float]:
+    def _follow(
+        self, client: httpx.Client, import_id: str, spent: Callable[[], Spent]
+    ) -> tuple[_Moment, _Moment]:
         """When applying began, and when the import was completed."""
         ends_at = time.monotonic() + _END_WITHIN_S
-        applying_at: float | None = None
+        applying: _Moment | None = None
         while time.monotonic() < ends_at:
             job = client.get(f"/v1/imports/{import_id}").raise_for_status().json()
-            now = time.monotonic()
-            if applying_at is None and job["state"] != Stage.VALIDATING:
-                applying_at = now
+            now = time.monotonic(), spent()
+            if applying is None and job["state"] != Stage.VALIDATING:
+                applying = now
             if job["state"] in OVER:
                 if job["state"] != Stage.COMPLETED or job["rows"]["created"] != self._rows:
                     raise RuntimeError(f"the import ended otherwise: {job}")
-                return applying_at or now, now
+                return applying or now, now
             time.sleep(0.1)
         raise RuntimeError(f"the import did not end in {_END_WITHIN_S} s")
 
-    def _load(self, settings: Settings) -> tuple[float, float]:
+    def _load(self, settings: Settings) -> tuple[float, float, Spent]:
         """Seconds that LOAD DATA took, and what an import writes beside the products."""
         database = urlsplit(settings.effective_database_url).path[1:]
         file = self._home / "rows.tsv"
         with self._account.cursor(database) as cursor:
             write_rows(file, self._catalogue.products(self._rows), _place_ids(cursor))
-            began_at = time.monotonic()
+            began_at, before = time.monotonic(), _processor_s(self._processes, "mariadb")
             loaded = cursor.execute(load_statement(file))
-            loaded_at = time.monotonic()
+            loaded_at, after = time.monotonic(), _processor_s(self._processes, "mariadb")
             for statement in DERIVE_STATEMENTS:
                 cursor.execute(statement)
             derived_at = time.monotonic()
         if loaded != self._rows:
             raise RuntimeError(f"LOAD DATA took {loaded} rows of {self._rows}")
-        return loaded_at - began_at, derived_at - loaded_at
+        return loaded_at - began_at, derived_at - loaded_at, Spent(database_s=after - before)
+
+
+def _processor_s(processes: Processes, name: str) -> float:
+    """Processor time of a child and its own children so far."""
+    total = 0.0
+    for child in processes.children:
+        if child.program.name == name:
+            leader = psutil.Process(child.pid)
+            for process in (leader, *leader.children(recursive=True)):
+                with suppress(psutil.NoSuchProcess):
+                    times = process.cpu_times()
+                    total += times.user + times.system
+    return total
 
 
 async def _make_key(settings: Settings) -> str:

@@ -71,7 +71,7 @@ class Row:
 
     case: str
     unit: str
-    """Of ``ours`` and ``floor``: ``/s``, ``ms``, ``s``, ``MiB``, ``%`` or nothing."""
+    """Of ``ours`` and ``floor``: ``/s``, ``µs``, ``ms``, ``s``, ``MiB``, ``%`` or nothing."""
     ours: tuple[float, ...] = ()
     floor: tuple[float, ...] = ()
     versus: str = ""

@@ -27,7 +27,7 @@ from models.resources import Resources, open_resources
 from models.search import found, indexing, reading, writing
 from models.search.indexing import count_unindexed, index_products
 from models.search.memory import memory_of
-from models.search.position import RESET
+from models.search.position import RESET, Stage, fetch_position
 from models.server import Server
 from tests.databases import settings_for
 from tests.integration.conftest import HintLog
@@ -510,3 +510,19 @@ async def test_a_further_page_is_not_read_from_an_index_that_is_behind(
     await resources.db.execute(sql, purpose="test")
     with pytest.raises(CursorExpired):
         await fill_list(resources, replace(query, cursor=first["page"]["next_cursor"]))
+
+
+async def test_what_is_made_behind_the_end_of_the_building_is_followed(
+    resources: Resources,
+) -> None:
+    """Or an import would have it built on and on, without a rest between its steps."""
+    db = resources.db
+    await insert_products(db, _rows(30))
+    await indexing._empty(db)
+    early = await _create(resources, "Samphire early", "early")
+    assert await indexing._step(db) == 31
+    late = await _create(resources, "Samphire late", "late")
+    assert (await fetch_position(db)).stage is Stage.READY
+    assert sorted(await _ids(resources, "samphire")) == sorted(map(str, (early, late)))
+    await _index(resources)
+    assert sorted(await _ids(resources, "samphire")) == sorted(map(str, (early, late)))
