@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
 from uuid import UUID
@@ -32,11 +32,10 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 class Parameters:
     """The parsed query string of one request; collects every fault before it raises."""
 
-    def __init__(self, query_string: str, known: Iterable[str]) -> None:
+    def __init__(self, query_string: str, known: Collection[str]) -> None:
         """Raises ``InvalidInput`` naming unknown, repeated or undecodable parameters."""
         self._errors: list[FieldError] = []
         self._given: dict[str, str] = {}
-        allowed = set(known)
         if _BAD_ESCAPE.search(query_string):
             raise _undecodable()
         try:
@@ -52,13 +51,14 @@ class Parameters:
             detail = f"has more than {_MOST_PARAMETERS} parameters"
             raise InvalidInput([FieldError("parameter", "query", detail)]) from None
         for name, value in pairs:
+            if name in known and name not in self._given:
+                self._given[name] = value
+                continue
             shown = _CONTROL.sub("?", name)[:64]
-            if name not in allowed:
-                self.refuse(shown, "is not a parameter of this resource")
-            elif name in self._given:
+            if name in known:
                 self.refuse(shown, "is given more than once")
             else:
-                self._given[name] = value
+                self.refuse(shown, "is not a parameter of this resource")
 
     def read(self, name: str, reader: Callable[[str], T]) -> T | None:
         """Its value, or ``None`` when absent; ``reader`` raises ``ValueError`` with our text."""

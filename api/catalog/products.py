@@ -38,6 +38,13 @@ _DEFAULT_ORDER: Final = {
     Sort.NAME: Order.ASC,
     Sort.RELEVANCE: Order.DESC,
 }
+# Made once: to make them takes longer than to read a value by them.
+_SORT: Final = one_of(Sort)
+_ORDER: Final = one_of(Order)
+_FARM: Final = integer(1, 2**53 - 1)
+_LIMIT: Final = integer(1, 100)
+_CURSOR: Final = text(2_000)
+_LINE: Final = text(200)
 
 
 async def list_products(web: Web, call: Call) -> HTTPResponse:
@@ -52,7 +59,9 @@ async def list_products(web: Web, call: Call) -> HTTPResponse:
         fetched = await fetch_list_by_id(web.resources, query, category_id, call.limit)
     else:
         fetched = await listing.fetch_list(web.resources, query, call.limit, call.ahead)
-        _remember(web, call, "/v1/products", listing.plan_for(web.settings, query), fetched)
+        if _is_worth_remembering(call, fetched):
+            plan = listing.plan_for(web.settings, query)
+            _remember(web, call, "/v1/products", plan)
     call.saw(fetched)
     return cached_answer(call, web.settings, fetched)
 
@@ -66,8 +75,9 @@ async def get_product(web: Web, call: Call, product_id: str) -> HTTPResponse:
     call.saw(fetched)
     if not fetched.answer.found:
         raise products.no_such_product(wanted)
-    plan = products.plan_for(web.settings, wanted)
-    _remember(web, call, "/v1/products/{product_id}", plan, fetched)
+    if _is_worth_remembering(call, fetched):
+        plan = products.plan_for(web.settings, wanted)
+        _remember(web, call, "/v1/products/{product_id}", plan)
     return cached_answer(call, web.settings, fetched)
 
 
@@ -111,11 +121,14 @@ async def delete_product(web: Web, call: Call, product_id: str) -> HTTPResponse:
     return HTTPResponse(None, 204, {"cache-control": "no-store"})
 
 
-def _remember(web: Web, call: Call, template: str, plan: ReadPlan, fetched: Fetched) -> None:
-    # Only what is asked for more than once.
-    if fetched.outcome is Outcome.HIT and call.request.method == "GET":
-        target = call.request.raw_url.decode("ascii")
-        web.hit_lane.remember(target, call.request.path[:500], template, plan)
+def _is_worth_remembering(call: Call, fetched: Fetched) -> bool:
+    """Only what is asked for more than once."""
+    return fetched.outcome is Outcome.HIT and call.request.method == "GET"
+
+
+def _remember(web: Web, call: Call, template: str, plan: ReadPlan) -> None:
+    target = call.request.raw_url.decode("ascii")
+    web.hit_lane.remember(target, call.request.path[:500], template, plan)
 
 
 @lru_cache(8192)
@@ -132,23 +145,23 @@ def read_query(query_string: str, currency: str) -> ListQuery:
     max_price = given.read("max_price", _amount)
     if min_price is not None and max_price is not None and min_price > max_price:
         given.refuse("min_price", "must not exceed max_price")
-    sort = Sort(given.read("sort", one_of(Sort)) or (Sort.RELEVANCE if q else Sort.CREATED_AT))
-    order = Order(given.read("order", one_of(Order)) or _DEFAULT_ORDER[sort])
+    sort = Sort(given.read("sort", _SORT) or (Sort.RELEVANCE if q else Sort.CREATED_AT))
+    order = Order(given.read("order", _ORDER) or _DEFAULT_ORDER[sort])
     if sort is Sort.RELEVANCE and q is None:
         given.refuse("sort", "relevance needs q")
     if sort is Sort.RELEVANCE and order is Order.ASC:
         given.refuse("order", "relevance is always desc: best matches first")
     query = ListQuery(
         category=given.read("category", _slug_or_id),
-        farm=given.read("farm", integer(1, 2**53 - 1)),
+        farm=given.read("farm", _FARM),
         q=q,
         min_price=None if min_price is None else _minor(min_price, exponent, ROUND_CEILING),
         max_price=None if max_price is None else _minor(max_price, exponent, ROUND_FLOOR),
         in_stock=given.read("in_stock", boolean),
         sort=sort,
         order=order,
-        limit=given.read("limit", integer(1, 100)) or 20,
-        cursor=given.read("cursor", text(2_000)),
+        limit=given.read("limit", _LIMIT) or 20,
+        cursor=given.read("cursor", _CURSOR),
     )
     given.check()
     return query
@@ -166,7 +179,7 @@ def _slug_or_id(value: str) -> str:
 
 def _words(value: str) -> str:
     """The search's words in one form; the length is that of this form, which links repeat."""
-    return text(200)(" ".join(text(200)(value).lower().split()))
+    return _LINE(" ".join(_LINE(value).lower().split()))
 
 
 def _amount(value: str) -> Decimal:

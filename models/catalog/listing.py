@@ -79,8 +79,9 @@ async def fetch_list(
     ``DatabaseUnavailable``.
     """
     # Refuses a bad cursor before any work.
-    plan = plan_for(resources.settings, query)
-    fetched = await resources.cache.fetch(plan, partial(fill_list, resources, query), limit, ahead)
+    asked = _asked(resources.settings, query)
+    fill = partial(_fill, resources, query, asked)
+    fetched = await resources.cache.fetch(asked.plan, fill, limit, ahead)
     if fetched.warm:
         resources.hints.send(WARM_CACHE, WarmCache(lists=[query.canonical()]))
     return fetched
@@ -88,18 +89,23 @@ async def fetch_list(
 
 async def fill_list(resources: Resources, query: ListQuery, ground: Ground = NO_GROUND) -> Answer:
     """Ask the database for the page and lay it out. Raises as ``fetch_list`` does."""
+    return await _fill(resources, query, _asked(resources.settings, query), ground)
 
+
+async def _fill(resources: Resources, query: ListQuery, asked: _Asked, ground: Ground) -> Answer:
     async def fill(server: Server) -> Answer:
-        return await _filled(resources, server, query, ground)
+        return await _filled(resources, server, query, asked, ground)
 
     return await resources.reading.run(ground.settled_ms, fill)
 
 
-async def _filled(resources: Resources, server: Server, query: ListQuery, ground: Ground) -> Answer:
+async def _filled(
+    resources: Resources, server: Server, query: ListQuery, asked: _Asked, ground: Ground
+) -> Answer:
     category_ids: Sequence[int] = ()
     if query.category:
         category_ids = await _subtree(resources, server, query.category, ground)
-    _, digest, after = _asked(resources.settings, query)
+    _, digest, after = asked
     rows: Sequence[ProductRow]
     if query.sort is Sort.RELEVANCE:
         rows, position = await ranked_page(resources, server, query, category_ids, after)

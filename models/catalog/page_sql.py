@@ -19,7 +19,7 @@ from uuid import UUID
 
 from models.catalog.cursors import Position
 from models.catalog.query import ListQuery, Order, Sort
-from models.catalog.representation import COLUMNS, ProductRow, by_column, hyphenated
+from models.catalog.representation import COLUMNS, ProductRow, hyphenated, place_of
 from models.dialects import Dialect
 from models.fields import from_column, to_column
 from models.placeholders import placeholders
@@ -37,6 +37,8 @@ __all__ = [
 
 Statement = tuple[str, list[object]]
 _COLUMN: Final = {Sort.CREATED_AT: "created_at", Sort.PRICE: "price_minor", Sort.NAME: "name"}
+_ID: Final = place_of("id")
+_PLACE: Final = {sort: place_of(column) for sort, column in _COLUMN.items()}
 _INDEX: Final = {Sort.CREATED_AT: "created", Sort.PRICE: "price", Sort.NAME: "name"}
 
 # A range costs 0.06 ms on MariaDB; SQLite allows 500 selects in one statement.
@@ -153,13 +155,10 @@ def select_documents(
 
 def position_of(row: ProductRow, sort: Sort) -> Position:
     """Where the next page begins, after this row."""
-    last = by_column(row)
-    if sort is Sort.CREATED_AT:
-        at = last["created_at"]
-        value = at if isinstance(at, str) else to_column(from_column(at))
-    else:
-        value = last[_COLUMN[sort]]
-    return value, hyphenated(bytes(last["id"]))
+    value = row[_PLACE[sort]]
+    if sort is Sort.CREATED_AT and not isinstance(value, str):
+        value = to_column(from_column(value))
+    return value, hyphenated(bytes(row[_ID]))
 
 
 def filters(query: ListQuery, category_ids: Sequence[int]) -> Statement:

@@ -18,6 +18,7 @@ __all__ = [
     "hyphenated",
     "in_order",
     "list_body",
+    "place_of",
     "product_body",
     "timestamp",
 ]
@@ -41,6 +42,11 @@ ProductRow = Sequence[Any]
 def by_column(row: ProductRow) -> Row:
     """The same row by the names of its columns; ``in_order`` is the inverse."""
     return dict(zip(_NAMES, row, strict=True))
+
+
+def place_of(column: str) -> int:
+    """Where a row has the value of this column."""
+    return _NAMES.index(column)
 
 
 def in_order(row: Row) -> ProductRow:
