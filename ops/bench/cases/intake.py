@@ -14,6 +14,7 @@ from typing import Final
 from models.webhooks.states import ACCEPTED_TALLY
 from ops.bench.bench import Bench, Watched
 from ops.bench.contest import OURS, Contender, Series, contest
+from ops.bench.costs import Costs, ours
 from ops.bench.deliveries import Deliveries
 from ops.bench.exposition import scrape, total
 from ops.bench.floors import start_floor
@@ -71,40 +72,45 @@ def intake(bench: Bench) -> list[Row]:
         products = list(bench.sample.mix)
         sending = _Sending(bench, Deliveries(secret, products, secrets.token_hex(4)))
         watched = Watched(running, bench.options, "202")
+        pids = dict(zip(floors, (child.pid for child in processes.children), strict=True))
         for connections in _CONNECTIONS:
+            costs = Costs(ours(bench, running))
+            floor_costs = {name: Costs({name: pid}) for name, pid in pids.items()}
             series = contest(
                 [
-                    Contender(OURS, sending.watched(watched, connections)),
+                    Contender(OURS, costs.of(sending.watched(watched, connections))),
                     *(
-                        Contender(name, sending.to(base, connections))
+                        Contender(name, floor_costs[name].of(sending.to(base, connections)))
                         for name, base in floors.items()
                     ),
                 ],
                 bench.options.rounds,
             )
-            rows += _rows(series, connections)
+            notes = {name: f"{costs.note()}; {each.note()}" for name, each in floor_costs.items()}
+            rows += _rows(series, connections, notes)
         lost = _lost(bench, running)
     if lost:
         rows.append(Row("webhooks answered 202 and not stored", "", (lost,), goal=at_most(0)))
     return rows
 
 
-def _rows(series: dict[str, Series], connections: int) -> list[Row]:
-    ours = series[OURS]
+def _rows(series: dict[str, Series], connections: int, notes: dict[str, str]) -> list[Row]:
+    mine = series[OURS]
     rows = [
         Row(
             f"webhook committed before 202, c={connections}",
             "/s",
-            ours.per_s,
+            mine.per_s,
             series[name].per_s,
             name,
             at_least(bound),
-            failures=(*ours.failures, *series[name].failures),
+            failures=(*mine.failures, *series[name].failures),
+            note=notes[name],
         )
         for name, bound in ((_INSERT, 1.5), (_NONE, 0.75))
     ]
     goal = at_most(25.0) if connections == _P99_AT else None
-    rows.append(Row(f"webhook P99, c={connections}", "ms", ours.p99_ms, goal=goal))
+    rows.append(Row(f"webhook P99, c={connections}", "ms", mine.p99_ms, goal=goal))
     return rows
 
 

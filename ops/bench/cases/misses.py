@@ -14,6 +14,7 @@ from models.dialects import MARIADB
 from ops.bench.bench import Bench, Watched, ask_once
 from ops.bench.cases.beside import played
 from ops.bench.contest import OURS, WARM_UP, Contender, contest
+from ops.bench.costs import Costs, ours
 from ops.bench.floors import start_floor
 from ops.bench.processes import Processes
 from ops.bench.results import Row, at_least
@@ -52,24 +53,31 @@ def list_miss(bench: Bench) -> list[Row]:
         watched = Watched(running, bench.options, "200", _MISSES)
         # What was just looked at is in the cache now, and would not be a miss in the first round.
         bench.shop.forget()
+        costs, floor_costs = (
+            Costs(ours(bench, running)),
+            Costs({"floor": processes.children[0].pid}),
+        )
         series = contest(
             [
                 # The same for both, as rows that were read a moment ago are read in less time.
-                Contender(OURS, lambda number: watched.play(tapes[number])),
-                Contender(_FLOOR, lambda number: played(bench, tapes[number], floor)),
+                Contender(OURS, costs.of(lambda number: watched.play(tapes[number]))),
+                Contender(
+                    _FLOOR, floor_costs.of(lambda number: played(bench, tapes[number], floor))
+                ),
             ],
             bench.options.rounds,
         )
-    ours, theirs = series[OURS], series[_FLOOR]
+    mine, theirs = series[OURS], series[_FLOOR]
     return [
         Row(
             "list miss, unique queries",
             "/s",
-            ours.per_s,
+            mine.per_s,
             theirs.per_s,
             _FLOOR,
             at_least(0.70),
-            failures=(*failures, *ours.failures, *theirs.failures),
+            failures=(*failures, *mine.failures, *theirs.failures),
+            note=f"{costs.note()}; {floor_costs.note()}",
         )
     ]
 

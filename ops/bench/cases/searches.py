@@ -10,18 +10,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from statistics import median
 from string import ascii_lowercase
 from typing import Final
 from urllib.parse import urlencode
 
-import psutil
-import redis
-
 from models.search.words import required_words
 from ops.bench.bench import Bench, Watched, ask_once
 from ops.bench.contest import OURS, WARM_UP, Contender, contest
+from ops.bench.costs import Costs, ours
 from ops.bench.playing import NO_ANSWER, Played
 from ops.bench.results import Goal, Row, at_most
 from ops.bench.shop import Running
@@ -99,45 +95,18 @@ def _measured(bench: Bench, running: Running, case: str, kind: _Kind) -> Row:
         for number in range(WARM_UP, bench.options.rounds)
     }
     watched = Watched(running, bench.options, "200", _MISSES)
-    processes = _processes(bench, running)
-    spent: list[dict[str, float]] = []
-
-    def play(number: int) -> Played:
-        before = _spent_s(processes)
-        played = _judged(watched.play(tapes[number]))
-        if number > WARM_UP:
-            each = 1e6 / max(1, played.requests)
-            spent.append({k: (s - before[k]) * each for k, s in _spent_s(processes).items()})
-        return played
-
+    costs = Costs(ours(bench, running))
+    play = costs.of(lambda number: _judged(watched.play(tapes[number])))
     series = contest([Contender(OURS, play)], bench.options.rounds)[OURS]
     rates = ", ".join(f"{rate:,.0f}" for rate in series.per_s)
-    costs = ", ".join(f"{name} {median(one[name] for one in spent):,.0f}" for name in processes)
     return Row(
         case,
         "ms",
         series.p95_ms,
         goal=kind.goal,
         failures=(*failures, *series.failures),
-        note=f"{rates} searches/s in its rounds; µs of processor time for each: {costs}",
+        note=f"{rates} searches/s in its rounds; {costs.note()}",
     )
-
-
-def _processes(bench: Bench, running: Running) -> dict[str, psutil.Process]:
-    """Those that share a search's work."""
-    with redis.Redis.from_url(bench.shop.settings.effective_cache_redis_url) as client:
-        cache = int(client.info("server")["process_id"])
-    with bench.shop.kept.account.cursor() as cursor:
-        cursor.execute("SELECT @@pid_file")
-        ((pid_file,),) = cursor.fetchall()
-    database = int(Path(pid_file).read_text())
-    pids = {"web": running.web[0].pid, "database": database, "cache": cache}
-    return {name: psutil.Process(pid) for name, pid in pids.items()}
-
-
-def _spent_s(processes: Mapping[str, psutil.Process]) -> dict[str, float]:
-    times = {name: process.cpu_times() for name, process in processes.items()}
-    return {name: time.user + time.system for name, time in times.items()}
 
 
 def _judged(played: Played) -> Played:
