@@ -217,7 +217,8 @@ class CachePlane:
         return bool(await self._guarded("exists", lambda: self.client.exists(key)))
 
     async def questions(self) -> int | None:
-        """How often the limiter was asked, by all processes, from any beginning; once a request.
+        """How often the limiter was asked, by all processes, from any beginning: once a
+        read, once for up to sixteen deliveries.
 
         Something else of ours asks as well, if one server serves for the queue, too: a few times a
         second. ``None`` on a cluster, where no server knows. Raises ``CacheUnavailable``, also

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
-__all__ = ["literal_bytes", "placeholders"]
+__all__ = ["literal_bytes", "padded", "placeholders"]
+
+T = TypeVar("T")
 
 
 def placeholders(values: Iterable[object]) -> str:
     """As many ``%s`` as there are values, with commas between; drivers' own marks come later."""
     return ", ".join("%s" for _ in values)
+
+
+def padded(values: Sequence[T]) -> list[T]:
+    """As many as the next power of two, the last of them repeated; at least one must be there.
+
+    For lists of whose statement the connection keeps each wording ready: it knows few then.
+    """
+    number = 1 << (len(values) - 1).bit_length()
+    return [*values, *[values[-1]] * (number - len(values))]
 
 
 def literal_bytes(value: bytes) -> str:

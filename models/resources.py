@@ -25,6 +25,7 @@ from models.webhooks.gate import Gate
 __all__ = ["Resources", "open_resources"]
 
 _ANNOUNCE_WITHIN_S: Final = 2.0
+_OTHERS_CONNECTIONS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +81,8 @@ async def open_resources(settings: Settings, broker: Enqueues) -> Resources:
     hints = HintSender(broker)
     hints.start()
     db = await open_database(settings)
-    # SQLite has one writer at a time.
-    most = 1 if db.dialect.is_sqlite else settings.import_concurrency
+    # SQLite has one writer at a time; elsewhere others of the process need connections, too.
+    pool = 1 if db.dialect.is_sqlite else max(1, settings.database_pool_size - _OTHERS_CONNECTIONS)
     return Resources(
         settings=settings,
         db=db,
@@ -92,5 +93,5 @@ async def open_resources(settings: Settings, broker: Enqueues) -> Resources:
         hints=hints,
         slugs=SlugMemory(),
         ancestors=AncestorMemory(),
-        import_room=Room(most, plane.questions),
+        import_room=Room(min(pool, settings.import_concurrency), plane.questions),
     )

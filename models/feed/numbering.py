@@ -18,6 +18,10 @@ grows). A look that finds the second therefore finds the first too, with the low
 numbered; and a look takes the lowest ids first. Ids of different products say nothing of their
 commits, and the feed promises nothing there but that everybody sees the same order.
 
+*Who takes numbers for first changes* (``models.feed.position.take_numbers``) keeps both: it holds
+the row of ``feed_position`` until it commits, as the sequencer does, so its numbers come into sight
+in the order of the lock, too; and before a product's first change none can be waiting.
+
 READ COMMITTED, so that the look, the first read after the lock, sees what was committed while the
 lock was awaited, and so that no gap is locked that writers insert into.
 """

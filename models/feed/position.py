@@ -59,6 +59,9 @@ async def take_numbers(db: Database, conn: Connection, count: int) -> int | None
     The position is held until the commit, so it must be close. ``None``, taking nothing, while
     somebody else has it: insert them without a number then, as ever. Good only for first changes
     of their products: of another, an earlier change may be waiting for its number still.
+
+    Does not rely on its look to have locked anything: there are servers that read SKIP LOCKED and
+    then do neither.
     """
     held = await db.fetch(
         f"SELECT position FROM feed_position WHERE id = 1 {db.dialect.skip_locked}",
@@ -68,10 +71,10 @@ async def take_numbers(db: Database, conn: Connection, count: int) -> int | None
     if not held:
         return None
     position = int(held[0]["position"])
-    await db.execute(
-        "UPDATE feed_position SET position = %s WHERE id = 1",
-        [position + count],
+    moved = await db.execute(
+        "UPDATE feed_position SET position = %s WHERE id = 1 AND position = %s",
+        [position + count, position],
         purpose="changes_number",
         conn=conn,
     )
-    return position + 1
+    return position + 1 if moved else None

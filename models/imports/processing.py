@@ -77,27 +77,33 @@ async def process(resources: Resources) -> int:
 async def _work_until(resources: Resources, until: float) -> tuple[int, bool]:
     """Work on as much at once as there is room for, and finish what is begun.
 
-    Returns how many things were dealt with, and whether nothing more was due.
+    Returns how many things were dealt with, and whether nothing more was due. One that fails ends
+    it when the others are done, which see to themselves.
     """
     now = asyncio.get_running_loop().time
     dealt_with, was_found = 0, True
     tasks: set[asyncio.Task[bool]] = set()
+    faults: list[BaseException] = []
     try:
         while tasks or (was_found and now() < until):
-            # Where one found nothing to do, it is no use to look until another has done something.
+            # Where one found nothing to do, the next look is after another has done something.
             while was_found and now() < until and len(tasks) < await resources.import_room.places():
                 tasks.add(asyncio.create_task(_one(resources)))
-            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            found = sum(task.result() for task in ended)
-            was_found = found > 0
+            if not tasks:
+                break  # the time was up between two looks at the clock
+            ended, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            faults += [fault for task in ended if (fault := task.exception()) is not None]
+            found = sum(task.result() for task in ended if task.exception() is None)
+            was_found = found > 0 and not faults
             dealt_with += found
-            tasks -= ended
     except BaseException:
-        # The job's time is up, or the database is away: what was claimed is given back.
+        # The job's time is up: what was claimed is given back.
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+    if faults:
+        raise faults[0]
     return dealt_with, not was_found
 
 

@@ -1,19 +1,21 @@
 """How many chunks a worker process may work on at once without being in readers' way.
 
 Two chunks at once keep both cores of a small machine busy, and reads that have to ask the database
-then take more than twice as long. So there are further places only while there is next to nobody to
-wait. It knows nothing of chunks, and takes no place by itself.
+then take more than twice as long. So there are further places only while there is nobody to wait,
+but for who asks how the import fares. It knows nothing of chunks, and takes no place by itself.
 
-*Who is there* is told by the cache's Redis: for each request, a hit of the cache included, the API
-asks it for the client's counters, one HMGET in the limiter's script. INFO counts those; hardly
-anything else of ours uses it. A window of the rate is the time between two looks, about that of a
-chunk. One busy window takes the further places away, a whole second of quiet brings them back.
+*Who is there* is told by the cache's Redis: for each read, a hit of the cache included, the API
+asks it for the client's counters, one HMGET in the limiter's script (for deliveries one for up to
+sixteen). INFO counts those; hardly anything else of ours uses it. It is looked at once a chunk. One
+second with readers takes the further places away, some without bring them back. Requests that the
+API serves without its cache, because it alone cannot reach it, are not seen.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -21,12 +23,12 @@ from coordination.errors import CacheUnavailable
 
 __all__ = ["Room"]
 
-FEW_REQUESTS_PER_S: Final = 20.0
-"""Of all clients. At so few, one in ten meets another one, and who asks how an import fares, ten
-times a second at most, does not slow it down."""
-_QUIET_S: Final = 1.0
+FEW_REQUESTS_PER_S: Final = 3.0
+"""Of all clients. ``farmlokal import`` asks twice a second."""
+_QUIET_S: Final = 5.0
+_WINDOW_S: Final = 1.0
+"""Of the rate, at least; what came in less is held against it as well."""
 _LOOKED_AGAIN_AFTER_S: Final = 0.1
-"""In less there are too few requests to tell: three would seem to be a crowd."""
 _LONGEST_WINDOW_S: Final = 2.0
 """A longer one, as between two lists, would hide who came at its end."""
 _TRIED_AGAIN_AFTER_S: Final = 10.0
@@ -46,7 +48,8 @@ class Room:
         self._count = count
         self._clock = clock
         self._looking = asyncio.Lock()
-        self._last: tuple[float, int] | None = None
+        self._looks: deque[tuple[float, int]] = deque()
+        """When, and what was counted; the first is a window old, the last the latest."""
         self._look_from = clock()
         self._quiet_since: float | None = None
 
@@ -62,19 +65,27 @@ class Room:
         return self._most if since is not None and now - since >= _QUIET_S else 1
 
     async def _look(self, now: float) -> None:
-        before = self._last
         try:
             counted = await self._count()
         except CacheUnavailable:
             counted = None
-        self._last = None if counted is None else (now, counted)
-        self._look_from = now + (_TRIED_AGAIN_AFTER_S if counted is None else _LOOKED_AGAIN_AFTER_S)
-        if counted is None or before is None or not _is_quiet(now - before[0], counted - before[1]):
+        if counted is None:
+            self._looks.clear()
+            self._look_from, self._quiet_since = now + _TRIED_AGAIN_AFTER_S, None
+            return
+        self._look_from = now + _LOOKED_AGAIN_AFTER_S
+        looks = self._looks
+        if looks and now - looks[-1][0] > _LONGEST_WINDOW_S:
+            looks.clear()
+        looks.append((now, counted))
+        while len(looks) > 1 and now - looks[1][0] >= _WINDOW_S:
+            looks.popleft()
+        began_at, before = looks[0]
+        few = FEW_REQUESTS_PER_S * max(_WINDOW_S, now - began_at)
+        # Fewer than before: the server is another one, or somebody has reset its figures.
+        if not 0 <= counted - before <= few:
             self._quiet_since = None
-        elif self._quiet_since is None:
-            self._quiet_since = before[0]
-
-
-def _is_quiet(window_s: float, came: int) -> bool:
-    # Fewer than before: the server is another one, or somebody has reset its figures.
-    return window_s <= _LONGEST_WINDOW_S and 0 <= came <= FEW_REQUESTS_PER_S * window_s
+            if counted < before:
+                looks.clear()
+        elif self._quiet_since is None or len(looks) == 1:
+            self._quiet_since = now

@@ -12,7 +12,7 @@ from math import log1p
 from typing import Final
 
 from coordination.errors import FarmLokalError
-from models.placeholders import placeholders
+from models.placeholders import padded, placeholders
 from models.search.asking import Asking
 from models.search.memory import Contents, Term, memory_of
 from models.search.postings import BLOCK, Members, descending, either
@@ -160,12 +160,13 @@ async def _read(
         for key, term in found.terms.items()
         if any(term.posting(block, named=named) is None for block in blocks)
     ]
+    words = padded(unread)
     marks = [*blocks, *[blocks[-1]] * (at_least - len(blocks))]
     rows = await asking.fetch_often(
         "SELECT s.epoch, w.word, w.block, w.documents, w.named FROM search_index s"
-        f" LEFT JOIN search_postings w ON w.word IN ({placeholders(unread)})"
+        f" LEFT JOIN search_postings w ON w.word IN ({placeholders(words)})"
         f" AND w.block IN ({placeholders(marks)}) WHERE s.id = 1 AND s.stage = 'ready'",
-        [*unread, *marks],
+        [*words, *marks],
         purpose="search_look",
     )
     if not rows or rows[0][0] != found.contents.epoch:

@@ -40,6 +40,8 @@ _BUSY_FROM: Final = 200
 _LOOKED_AGAIN_AFTER_S: Final = 0.2
 _RESTS: Final = 4.0
 """Times as long as a step of following took."""
+_LONGEST_REST_S: Final = 5.0
+"""On a slow disk a step takes long, and its rest must end before its job has to."""
 _READ_AT_ONCE: Final = 1_000
 # MariaDB makes a temporary table of longer lists.
 _NAMED_AT_ONCE: Final = 500
@@ -70,7 +72,8 @@ async def index_products(db: Database, for_s: float) -> int:
             break
         if stage is Stage.READY:
             # Readers first: beside an import it would keep the second of two cores busy.
-            await asyncio.sleep(_RESTS * (time.monotonic() - began_at))
+            rest_s = _RESTS * (time.monotonic() - began_at)
+            await asyncio.sleep(min(rest_s, _LONGEST_REST_S))
         total += done
         is_busy = done >= _BUSY_FROM
     return total
@@ -133,26 +136,23 @@ async def _step(db: Database) -> int | None:
 
 async def _build(db: Database, conn: Connection, position: Position) -> int:
     """The next products in the order of their ids, which is that of their making."""
-    through, rows = position.built_through, list[Row]()
-    while len(rows) < _BUILT_AT_ONCE:
+    through, rows, is_end = position.built_through, list[Row](), False
+    while len(rows) < _BUILT_AT_ONCE and not is_end:
         few = await db.fetch(
             f"{_ROW} WHERE id > %s ORDER BY id LIMIT {_READ_AT_ONCE}",
             [through],
             purpose=PURPOSE,
             conn=conn,
         )
-        if not few:
-            break
         rows += few
-        through = bytes(few[-1]["id"])
-    if not rows:
-        await move(db, conn, stage=Stage.READY)
-        return 0
+        through = bytes(few[-1]["id"]) if few else through
+        is_end = len(few) < _READ_AT_ONCE
     first = position.next_document
-    await store(db, conn, [Document(number, row) for number, row in enumerate(rows, first)])
+    if rows:
+        await store(db, conn, [Document(number, row) for number, row in enumerate(rows, first)])
     # At their end for now. What has been made since has changes after ``through``; beside an import
     # it would be built for ever, in steps as small as its chunks and without a rest.
-    stage = Stage.BUILDING if len(rows) == _BUILT_AT_ONCE else Stage.READY
+    stage = Stage.READY if is_end else Stage.BUILDING
     await move(db, conn, stage=stage, built_through=through, next_document=first + len(rows))
     return len(rows)
 
@@ -182,10 +182,10 @@ async def _follow(db: Database, conn: Connection, position: Position) -> int:
         elif known[product_id][1] != digest_of(row):
             written.append(Document(known[product_id][0], row))
     gone = [product_id for product_id in ids if product_id in known and product_id not in rows]
-    if gone:
+    for few in slices(gone, _NAMED_AT_ONCE):
         await db.execute(
-            f"DELETE FROM search_documents WHERE product_id IN ({placeholders(gone)})",
-            gone,
+            f"DELETE FROM search_documents WHERE product_id IN ({placeholders(few)})",
+            few,
             purpose=PURPOSE,
             conn=conn,
         )

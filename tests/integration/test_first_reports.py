@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from models.catalog import watermarks
 from models.catalog.product_writes import NewProduct, create_product, delete_product
 from models.catalog.watermarks import Facet, Mark, product_entity
 from models.database import Connection, Database, DuplicateKey, Row
-from models.feed.numbering import number_changes
+from models.feed.numbering import number_all, number_changes
 from models.feed.position import fetch_position, lock_position
 from models.reports import first_reports
 from models.reports.merging import (
@@ -265,3 +266,46 @@ async def test_who_meets_a_sequencer_leaves_the_numbers_to_it(resources: Resourc
 async def _apart(db: Database, listed: Mapping[ProductKey, Listed]) -> int:
     async with asyncio.timeout(10):
         return await _create_last(db, listed, _mark())
+
+
+async def test_numbers_taken_by_many_leave_no_gap_at_any_moment(resources: Resources) -> None:
+    """Lists that take numbers, writers that leave them to sequencers, and who looks meanwhile."""
+    db, (listed, *_) = resources.db, _LISTED.values()
+    lists, turns = 6, 8
+
+    async def create(number: int) -> int:
+        taken = 0
+        for turn in range(turns):
+            new = {(1, f"{number}-{turn}-{which}"): listed for which in range(3)}
+            if turn % 3 == 2:
+                await repeating(partial(_create, db, new, _mark()))
+            else:
+                taken += await repeating(partial(_create_last, db, new, _mark()))
+        return taken
+
+    async def until(done: asyncio.Event, work: Callable[[], Awaitable[object]]) -> None:
+        while not done.is_set():
+            await work()
+
+    async def look() -> None:
+        (row,) = await db.fetch(
+            "SELECT COUNT(seq) AS given, COALESCE(MAX(seq), 0) AS highest FROM product_changes",
+            purpose="test",
+        )
+        assert row["given"] == row["highest"], "a number was skipped, or given twice"
+
+    done = asyncio.Event()
+    meanwhile = [
+        asyncio.create_task(until(done, work))
+        for work in (look, look, partial(number_all, db), partial(number_all, db))
+    ]
+    try:
+        taken = sum(await asyncio.gather(*(create(number) for number in range(lists))))
+    finally:
+        done.set()
+        await asyncio.gather(*meanwhile)
+    assert taken, "nobody found the position free"
+    await number_changes(resources)
+    count = lists * turns * 3
+    assert sorted(number or 0 for number in await _numbers(db)) == list(range(1, count + 1))
+    assert (await fetch_position(db)).position == count

@@ -211,8 +211,9 @@ async def _in_two_places(
     """A process with room for two chunks, each of which waits for the other before it is done."""
     moments = iter(range(1_000_000))
     quiet = Room(2, _asked_often, lambda: float(next(moments)))
-    await quiet.places()
-    await quiet.places()
+    for _ in range(10):
+        await quiet.places()
+    assert await quiet.places() == 2
     both = asyncio.Barrier(2)
     work = processing._work
 

@@ -350,7 +350,7 @@ async def test_a_revoked_key_is_refused_within_its_time(fleet: Fleet, mariadb: S
 async def test_the_cache_tells_how_often_it_was_asked(
     tmp_path: Path, fresh_cache_redis: PrivateRedis
 ) -> None:
-    """Once a request, whoever sends it, admitted or not: imports make room by it."""
+    """Once a read, whoever sends it, admitted or not: imports make room by it."""
     settings = settings_for(tmp_path, "sqlite:////nowhere", redis_url=fresh_cache_redis.url)
     plane = CachePlane(open_cache_client(settings), settings)
     limiter = RateLimiter(plane)

@@ -131,6 +131,18 @@ async def _create(resources: Resources, name: str, sku: str) -> UUID:
     return (await create_product(resources, new)).product_id
 
 
+@pytest.mark.parametrize(("products", "read_at_once"), [(250, 30), (240, 30), (90, 100), (100, 50)])
+async def test_it_is_ready_when_all_products_are_in_it(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch, products: int, read_at_once: int
+) -> None:
+    """However many are read at once, and whether or not the last look finds some."""
+    monkeypatch.setattr(indexing, "_READ_AT_ONCE", read_at_once)
+    await insert_products(resources.db, _rows(products))
+    await _index(resources)
+    position = await fetch_position(resources.db)
+    assert (position.stage, position.next_document) == (Stage.READY, products)
+
+
 @pytest.mark.parametrize("few", [-1, 20, 60])
 async def test_it_finds_what_the_engine_finds(
     resources: Resources, monkeypatch: pytest.MonkeyPatch, few: int

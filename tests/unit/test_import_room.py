@@ -25,13 +25,15 @@ class Fleet:
             raise CacheUnavailable("away")
         return self.requests
 
-    async def chunks(self, for_s: float, per_s: float, chunk_s: float = 0.2) -> list[int]:
+    async def chunks(self, for_s: float, per_s: float, chunk_s: float = 0.25) -> list[int]:
         """The places at the end of each chunk, while so many requests come."""
-        places = []
+        places, due = [], 0.0
         for _ in range(round(for_s / chunk_s)):
             self.now += chunk_s
+            due += per_s * chunk_s
             if self.requests is not None:
-                self.requests += round(per_s * chunk_s)
+                self.requests += int(due)
+                due -= int(due)
             places.append(await self.room.places())
         return places
 
@@ -41,46 +43,51 @@ def fleet() -> Fleet:
     return Fleet()
 
 
-async def test_further_places_come_after_a_second_of_quiet(fleet: Fleet) -> None:
-    assert await fleet.chunks(1.0, FEW_REQUESTS_PER_S) == [1] * 5
-    assert await fleet.chunks(2.0, FEW_REQUESTS_PER_S) == [_MOST] * 10
+async def test_further_places_come_after_some_seconds_of_quiet(fleet: Fleet) -> None:
+    assert await fleet.chunks(5.0, FEW_REQUESTS_PER_S) == [1] * 20
+    assert await fleet.chunks(5.0, FEW_REQUESTS_PER_S) == [_MOST] * 20
 
 
-async def test_readers_take_them_away_within_a_chunk(fleet: Fleet) -> None:
-    await fleet.chunks(3, 0)
-    assert await fleet.chunks(2, FEW_REQUESTS_PER_S + 10) == [1] * 10
-    # The second is counted from the last window in which they were there.
-    assert await fleet.chunks(1.6, 0) == [1] * 4 + [_MOST] * 4
+async def test_readers_take_them_away_within_a_second(fleet: Fleet) -> None:
+    await fleet.chunks(8, 0)
+    places = await fleet.chunks(4, 2 * FEW_REQUESTS_PER_S)
+    assert places[3:] == [1] * 13
+    # They were seen last about a second after they left.
+    assert (await fleet.chunks(5, 0)) == [1] * 20
+    assert (await fleet.chunks(2, 0))[-1] == _MOST
+
+
+async def test_a_crowd_takes_them_away_at_once(fleet: Fleet) -> None:
+    await fleet.chunks(8, 0)
+    assert await fleet.chunks(0.25, 100) == [1]
 
 
 async def test_two_requests_at_once_are_no_crowd(fleet: Fleet) -> None:
-    await fleet.chunks(3, 0)
-    fleet.now += 0.01
+    await fleet.chunks(8, 0)
+    fleet.now += 0.1
     fleet.requests = (fleet.requests or 0) + 2
-    assert await fleet.room.places() == _MOST
-    fleet.now += 0.09
     assert await fleet.room.places() == _MOST
 
 
 @pytest.mark.parametrize("requests", [0, None])
 async def test_who_cannot_know_has_one(fleet: Fleet, requests: int | None) -> None:
     """Figures that were reset, or another server's; and a cluster."""
-    await fleet.chunks(3, 0)
+    await fleet.chunks(8, 0)
     fleet.requests = requests
-    assert await fleet.chunks(1, 0) == [1] * 5
+    assert await fleet.chunks(1, 0) == [1] * 4
 
 
 async def test_a_cache_that_is_away_leaves_one_and_is_left_alone(fleet: Fleet) -> None:
-    await fleet.chunks(3, 0)
+    await fleet.chunks(8, 0)
     fleet.is_away, looks = True, fleet.looks
-    assert await fleet.chunks(9, 0) == [1] * 45
+    assert await fleet.chunks(9, 0) == [1] * 36
     assert fleet.looks == looks + 1
     fleet.is_away = False
-    assert (await fleet.chunks(4, 0))[-1] == _MOST
+    assert (await fleet.chunks(8, 0))[-1] == _MOST
 
 
 async def test_after_a_pause_nothing_is_known(fleet: Fleet) -> None:
-    await fleet.chunks(3, 0)
+    await fleet.chunks(8, 0)
     fleet.now += 60
     fleet.requests = (fleet.requests or 0) + 100  # few a second, but all of them may be new
     assert await fleet.room.places() == 1
