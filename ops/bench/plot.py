@@ -7,6 +7,7 @@ from html import escape
 from typing import Final
 
 from ops.bench.results import Row, Verdict
+from ops.bench.table import shown
 
 __all__ = ["as_svg"]
 
@@ -22,8 +23,8 @@ _STYLE: Final = "font: 12px sans-serif"
 
 def as_svg(rows: Sequence[Row], title: str) -> str:
     """A bar for each row with a goal; 1 is the goal met exactly, the whisker the rounds' span."""
-    shown = [row for row in rows if row.goal is not None and row.figures]
-    height = _TOP + _ROW * len(shown) + 16
+    judged = [row for row in rows if row.goal is not None and row.figures]
+    height = _TOP + _ROW * len(judged) + 16
     goal_at = _LEFT + _WIDTH / _MOST
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_LEFT + _WIDTH + 60}"'
@@ -32,12 +33,12 @@ def as_svg(rows: Sequence[Row], title: str) -> str:
         f'<text x="8" y="20" font-weight="bold">{escape(title)}</text>',
         f'<text x="{goal_at:.0f}" y="{_TOP - 12}" text-anchor="middle">goal</text>',
     ]
-    for number, row in enumerate(shown):
-        parts += _bar(row, _TOP + number * _ROW)
     parts.append(
         f'<line x1="{goal_at:.0f}" y1="{_TOP - 6}" x2="{goal_at:.0f}" y2="{height - 12}"'
         ' stroke="#333" stroke-dasharray="4 3"/>'
     )
+    for number, row in enumerate(judged):
+        parts += _bar(row, _TOP + number * _ROW)
     return "\n".join([*parts, "</svg>\n"])
 
 
@@ -48,13 +49,16 @@ def _bar(row: Row, top: int) -> list[str]:
     ends = sorted(_scaled(row.goal.attainment(figure)) for figure in row.figures)
     label = f"{row.case}, of {row.versus}" if row.versus else row.case
     middle = top + 8
+    figure = shown(row.figure, "" if row.floor else row.unit)
     return [
         f'<text x="{_LEFT - 8}" y="{top + 12}" text-anchor="end">{escape(label)}</text>',
         f'<rect x="{_LEFT}" y="{top}" width="{width:.1f}" height="16"'
         f' fill="{_COLOURS.get(row.verdict, "#777")}"/>',
         f'<line x1="{_LEFT + ends[0]:.1f}" y1="{middle}" x2="{_LEFT + ends[-1]:.1f}"'
         f' y2="{middle}" stroke="#111"/>',
-        f'<text x="{_LEFT + max(width, ends[-1]) + 6:.1f}" y="{top + 12}">{row.figure:.3g}</text>',
+        # With an edge, or the line of the goals would run through the figures.
+        f'<text x="{_LEFT + max(width, ends[-1]) + 6:.1f}" y="{top + 12}" stroke="white"'
+        f' stroke-width="4" paint-order="stroke">{figure}</text>',
     ]
 
 

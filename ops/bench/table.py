@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ops.bench.results import Row
 
-__all__ = ["as_document", "as_lines"]
+__all__ = ["as_document", "as_lines", "shown"]
 
 _HEADINGS: Final = ("case", "ours", "floor", "ratio (min–max)", "goal", "verdict")
 _NONE: Final = "–"
@@ -54,15 +54,15 @@ def _cells(row: Row) -> tuple[str, ...]:
     if row.goal is not None:
         sign = "≤" if row.goal.is_upper else "≥"
         unit = "" if row.floor or row.versus else row.unit
-        goal = f"{sign} {_number(row.goal.bound)}{_spaced(unit)}"
+        goal = f"{sign} {shown(row.goal.bound, unit)}"
     if not row.figures:
         return case, _NONE, _NONE, _NONE, goal, row.verdict.value
-    spread = f"({_number(min(row.figures))}–{_number(max(row.figures))})"
+    spread = f"({shown(min(row.figures))}–{shown(max(row.figures))})"
     return (
         case,
-        f"{_number(statistics.median(row.ours))}{_spaced(row.unit)}",
-        f"{_number(statistics.median(row.floor))}{_spaced(row.unit)}" if row.floor else _NONE,
-        f"{_number(row.figure)} {spread}" if row.floor else f"{_NONE} {spread}",
+        shown(statistics.median(row.ours), row.unit),
+        shown(statistics.median(row.floor), row.unit) if row.floor else _NONE,
+        f"{shown(row.figure)} {spread}" if row.floor else f"{_NONE} {spread}",
         goal,
         row.verdict.value,
     )
@@ -77,11 +77,10 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
     return _GAP.join([first.ljust(widths[0]), *aligned]).rstrip()
 
 
-def _spaced(unit: str) -> str:
-    return unit if unit in {"/s", ""} else f" {unit}"
-
-
-def _number(value: float) -> str:
+def shown(value: float, unit: str = "") -> str:
+    """Two or three digits that count, and the unit."""
     if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+        text = f"{value:,.0f}"
+    else:
+        text = f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    return text + (unit if unit in {"/s", ""} else f" {unit}")
