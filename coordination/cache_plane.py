@@ -216,18 +216,17 @@ class CachePlane:
         """Whether the key holds anything. Raises ``CacheUnavailable``."""
         return bool(await self._guarded("exists", lambda: self.client.exists(key)))
 
-    async def questions(self) -> int | None:
-        """How often the limiter was asked, by all processes, from any beginning: once a
-        read, once for up to sixteen deliveries.
+    async def looks(self) -> int | None:
+        """How often cached answers were looked at, by all processes, from any beginning.
 
-        Something else of ours asks as well, if one server serves for the queue, too: a few times a
-        second. ``None`` on a cluster, where no server knows. Raises ``CacheUnavailable``, also
-        where INFO is refused.
+        Once for a hit, twice for a miss, which is stored; a voiding counts for each product, too.
+        ``None`` on a cluster, where no server knows. Raises ``CacheUnavailable``, also where INFO
+        is refused.
         """
         if isinstance(self.client, ClusterClient):
             return None
-        found = await self._guarded("questions", lambda: self.client.info("commandstats"))
-        asked = found.get("cmdstat_hmget") if isinstance(found, dict) else None
+        found = await self._guarded("looks", lambda: self.client.info("commandstats"))
+        asked = found.get("cmdstat_getrange") if isinstance(found, dict) else None
         return int(asked["calls"]) if asked else 0
 
     @property

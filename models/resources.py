@@ -93,5 +93,5 @@ async def open_resources(settings: Settings, broker: Enqueues) -> Resources:
         hints=hints,
         slugs=SlugMemory(),
         ancestors=AncestorMemory(),
-        import_room=Room(min(pool, settings.import_concurrency), plane.questions),
+        import_room=Room(min(pool, settings.import_concurrency), plane.looks),
     )

@@ -1,14 +1,14 @@
 """How many chunks a worker process may work on at once without being in readers' way.
 
 Two chunks at once keep both cores of a small machine busy, and reads that have to ask the database
-then take more than twice as long. So there are further places only while there is nobody to wait,
-but for who asks how the import fares. It knows nothing of chunks, and takes no place by itself.
+then take more than twice as long. So there are further places only while there is next to nobody
+to wait. It knows nothing of chunks, and takes no place by itself.
 
-*Who is there* is told by the cache's Redis: for each read, a hit of the cache included, the API
-asks it for the client's counters, one HMGET in the limiter's script (for deliveries one for up to
-sixteen). INFO counts those; hardly anything else of ours uses it. It is looked at once a chunk. One
-second with readers takes the further places away, some without bring them back. Requests that the
-API serves without its cache, because it alone cannot reach it, are not seen.
+*Who is there* is told by the cache's Redis: for each read of the catalogue, a hit of the cache
+included, the API looks at an entry by one GETRANGE, which INFO counts and hardly anything else of
+ours uses. It is looked at once a chunk. One second with readers takes the further places away, some
+without bring them back. What the API serves without its cache, because it alone cannot reach it, is
+not seen.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from coordination.errors import CacheUnavailable
 
 __all__ = ["Room"]
 
-FEW_REQUESTS_PER_S: Final = 3.0
-"""Of all clients. ``farmlokal import`` asks twice a second."""
+FEW_READS_PER_S: Final = 1.0
+"""Of all clients."""
 _QUIET_S: Final = 5.0
 _WINDOW_S: Final = 1.0
 """Of the rate, at least; what came in less is held against it as well."""
@@ -35,7 +35,7 @@ _TRIED_AGAIN_AFTER_S: Final = 10.0
 """Where the cache refuses to tell, as some that are rented do, it is not asked all the time."""
 
 Count = Callable[[], Awaitable[int | None]]
-"""Requests so far, of the whole fleet, from any beginning; ``None``: nobody knows."""
+"""Reads so far, of the whole fleet, from any beginning; ``None``: nobody knows."""
 
 
 class Room:
@@ -81,7 +81,7 @@ class Room:
         while len(looks) > 1 and now - looks[1][0] >= _WINDOW_S:
             looks.popleft()
         began_at, before = looks[0]
-        few = FEW_REQUESTS_PER_S * max(_WINDOW_S, now - began_at)
+        few = FEW_READS_PER_S * max(_WINDOW_S, now - began_at)
         # Fewer than before: the server is another one, or somebody has reset its figures.
         if not 0 <= counted - before <= few:
             self._quiet_since = None

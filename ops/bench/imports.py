@@ -43,7 +43,7 @@ GOAL: Final = 0.5
 """Of the rate of LOAD DATA."""
 _END_WITHIN_S: Final = 1_800
 _UPLOAD_WITHIN_S: Final = 600
-# As ``farmlokal import`` does: who asks more often counts as a reader, whom imports make room for.
+# As ``farmlokal import`` does.
 _ASKED_EVERY_S: Final = 0.5
 
 _Moment = tuple[float, "Spent"]

@@ -321,3 +321,18 @@ async def test_lives_are_jittered_within_bounds_and_a_not_found_is_brief(
         fetched = await cache.fetch(PLAN, Source().fill, None)
         assert fetched.ttl_s == pytest.approx(30 * shorter, abs=1.1)
         assert (await cache.fetch(nothing, Source().fill, None)).outcome is Outcome.NEGATIVE
+
+
+async def test_the_cache_tells_how_often_it_was_looked_at(
+    tmp_path: Path, fresh_redis: PrivateRedis
+) -> None:
+    """Each hit counts, and nothing that is asked beside: imports make room for readers by it."""
+    async with cache_process(tmp_path, fresh_redis) as cache:
+        source = Source()
+        await cache.fetch(PLAN, source.fill, None)
+        before = await cache.plane.looks()
+        assert before
+        for _ in range(6):
+            await cache.fetch(PLAN, source.fill, None)
+            await cache.plane.exists(PLAN.entry)
+        assert await cache.plane.looks() == before + 6

@@ -345,20 +345,3 @@ async def test_a_revoked_key_is_refused_within_its_time(fleet: Fleet, mariadb: S
             answer = await fleet.clients[number].get("/v1/products/no-uuid")
             if answer.status_code == 401:
                 refused.add(number)
-
-
-async def test_the_cache_tells_how_often_it_was_asked(
-    tmp_path: Path, fresh_cache_redis: PrivateRedis
-) -> None:
-    """Once a read, whoever sends it, admitted or not: imports make room by it."""
-    settings = settings_for(tmp_path, "sqlite:////nowhere", redis_url=fresh_cache_redis.url)
-    plane = CachePlane(open_cache_client(settings), settings)
-    limiter = RateLimiter(plane)
-    try:
-        before = await plane.questions()
-        assert before is not None
-        for number in range(6):
-            await ask(limiter, 0, LimitRequest(f"client-{number % 4}", 1, WINDOW_S))
-        assert await plane.questions() == before + 6
-    finally:
-        await plane.close()
