@@ -18,7 +18,7 @@ def placeholders(values: Iterable[object]) -> str:
 def padded(values: Sequence[T]) -> list[T]:
     """As many as the next power of two, the last of them repeated; at least one must be there.
 
-    For lists of whose statement the connection keeps each wording ready: it knows few then.
+    So that a statement is kept ready for few lengths of a list, and not for each.
     """
     number = 1 << (len(values) - 1).bit_length()
     return [*values, *[values[-1]] * (number - len(values))]

@@ -77,8 +77,8 @@ async def process(resources: Resources) -> int:
 async def _work_until(resources: Resources, until: float) -> tuple[int, bool]:
     """Work on as much at once as there is room for, and finish what is begun.
 
-    Returns how many things were dealt with, and whether nothing more was due. One that fails ends
-    it when the others are done, which see to themselves.
+    Returns how many things were dealt with, and whether nothing more was due. After a fault nothing
+    new is begun; the others finish, and the first fault is raised.
     """
     now = asyncio.get_running_loop().time
     dealt_with, was_found = 0, True
@@ -102,6 +102,8 @@ async def _work_until(resources: Resources, until: float) -> tuple[int, bool]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         raise
+    for fault in faults[1:]:
+        _log.warning("Another fault beside the first", extra={"reason": str(fault)})
     if faults:
         raise faults[0]
     return dealt_with, not was_found

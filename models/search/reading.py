@@ -57,14 +57,14 @@ async def _learned(
     asking: Asking, contents: Contents, keys: Sequence[bytes]
 ) -> dict[bytes, Term] | None:
     """These words as they are in these contents; ``None`` when the index is of others by now."""
-    marks = padded(keys)
+    words = padded(keys)
     rows = await asking.fetch_often(
         "SELECT s.epoch, CAST(v.version AS CHAR), s.next_document, t.word, t.documents, t.named,"
         " w.block, w.documents, w.named FROM search_index s JOIN search_contents v ON v.id = 1"
-        f" LEFT JOIN search_terms t ON t.word IN ({placeholders(marks)})"
+        f" LEFT JOIN search_terms t ON t.word IN ({placeholders(words)})"
         f" LEFT JOIN search_postings w ON w.word = t.word AND {_first_postings()}"
         " WHERE s.id = 1 AND s.stage = 'ready'",
-        marks,
+        words,
         purpose="search_look",
     )
     # All rows say the same: they are of one snapshot.

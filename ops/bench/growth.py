@@ -4,8 +4,8 @@ All of them run at once and are asked in turn, round by round, one request at a 
 the cache has, and pages in the middle of lists that nobody asked for before. What matters is that
 neither gets slower with the catalogue. Each server has read its products once before, as one that
 serves has them in memory as far as they fit (``--buffer-pool-mib``): it is not the disk that is
-asked. How long filling and building the indexes took is said of
-the run that made them; catalogues are kept (``kept``).
+asked. How long filling and building the indexes took is said of the run that made them; catalogues
+are kept (``kept``).
 """
 
 from __future__ import annotations

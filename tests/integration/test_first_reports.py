@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from models.catalog.product_writes import NewProduct, create_product, delete_pro
 from models.catalog.watermarks import Facet, Mark, product_entity
 from models.database import Connection, Database, DuplicateKey, Row
 from models.feed.numbering import number_all, number_changes
-from models.feed.position import fetch_position, lock_position
+from models.feed.position import fetch_position, lock_position, take_numbers
 from models.reports import first_reports
 from models.reports.merging import (
     DONE,
@@ -266,6 +267,28 @@ async def test_who_meets_a_sequencer_leaves_the_numbers_to_it(resources: Resourc
 async def _apart(db: Database, listed: Mapping[ProductKey, Listed]) -> int:
     async with asyncio.timeout(10):
         return await _create_last(db, listed, _mark())
+
+
+async def test_a_server_that_locks_nothing_by_its_look_gives_no_number_twice(
+    resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some read SKIP LOCKED and do neither: another may move the position after our look."""
+    db = resources.db
+    if db.dialect.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    db.dialect = replace(db.dialect, skip_locked="")
+    async with db.transaction(read_committed=True) as conn:
+        fetch = db.fetch
+
+        async def overtaken(*arguments: Any, **more: Any) -> list[Row]:
+            rows = await fetch(*arguments, **more)
+            await db.execute("UPDATE feed_position SET position = 7 WHERE id = 1", purpose="test")
+            return rows
+
+        monkeypatch.setattr(db, "fetch", overtaken)
+        assert await take_numbers(db, conn, 3) is None
+        monkeypatch.undo()
+    assert (await fetch_position(db)).position == 7
 
 
 async def test_numbers_taken_by_many_leave_no_gap_at_any_moment(resources: Resources) -> None:

@@ -8,6 +8,7 @@ rest an upper price bound above all prices.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_lowercase
@@ -29,6 +30,8 @@ _P95_MS: Final = 50.0
 _MOST_PER_S: Final = 3_000
 _MISSES: Final = frozenset({"miss"})
 _CATEGORIES: Final = 5
+# By our metrics; and as wrk counts the same ones.
+_REFUSED: Final = re.compile(r"answers of status (503|400 or more)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,9 @@ def _measured(bench: Bench, running: Running, case: str, kind: _Kind) -> Row:
     notes = [f"{rates} searches/s in its rounds", costs.note()]
     if kind.goal is None:
         # Nothing is promised of it: where too much of it comes at once, some is refused.
-        notes += series.failures
+        refused = [words for words in series.failures if _REFUSED.search(words)]
+        notes += refused
+        failures += [words for words in series.failures if words not in refused]
     else:
         failures += series.failures
     return Row(
